@@ -1,0 +1,17 @@
+#ifndef CM_CLI_CMD_H
+#define CM_CLI_CMD_H
+
+#include "cli/args.h"
+
+/* cmd.h - the subcommands. TO ADD ONE: a file cli/cmd_x.c and a row in main.c. */
+extern const struct cm_cmd cm_cmd_ca_init;
+extern const struct cm_cmd cm_cmd_mint;
+extern const struct cm_cmd cm_cmd_verify;
+extern const struct cm_cmd cm_cmd_show;
+extern const struct cm_cmd cm_cmd_extract;
+extern const struct cm_cmd cm_cmd_bench;
+extern const struct cm_cmd cm_cmd_doctor;
+extern const struct cm_cmd cm_cmd_profile_list;
+extern const struct cm_cmd cm_cmd_profile_show;
+
+#endif
