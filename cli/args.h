@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 /* args.h - one table of options per subcommand drives parsing and --help.
  *
@@ -32,7 +34,7 @@ struct cm_arg {
     const char *name; /* without the dashes */
     enum cm_arg_type type;
     size_t offset;        /* of the field in the options struct */
-    uint64_t min, max;    /* of the two number types */
+    uint64_t min, max;    /* of the two number types; CM_ARG_STR: max 1 permits an empty value */
     const char *const *choices; /* NULL-terminated, of CM_ARG_CHOICE */
     const char *metavar;  /* "FILE", "N", … */
     const char *help;     /* one line; what it is, then the default in words */
@@ -54,7 +56,8 @@ struct cm_cmd {
     void (*defaults)(void *opts); /* NULL: all zero */
     unsigned operands_min, operands_max; /* UINT_MAX: any number */
     /* Returns CM_OK, or the failure (main prints it and maps the class to the
-     * exit code). CM_E_FOUND: exit 1. */
+     * exit code). CM_E_FOUND: exit 1. CM_E_CLOSED: stopped by the signal whose
+     * number is in err->os: exit 128 + it. An empty err->what prints nothing. */
     cm_err (*run)(const void *opts, const struct cm_strs *operands, const struct cm_common *common,
                   struct cm_error *err);
 };
@@ -66,7 +69,7 @@ CM_MUST_CHECK cm_err cm_args_parse(const struct cm_cmd *cmd, int argc, char **ar
                                    struct cm_strs *operands, struct cm_common *common, bool *help,
                                    struct cm_error *err);
 void cm_args_done(const struct cm_cmd *cmd, void *opts, struct cm_strs *operands);
-/* The help text of one subcommand, to out. */
+/* The help text of one subcommand, to out (its errors stay in ferror(out)). */
 void cm_args_help(const struct cm_cmd *cmd, FILE *out);
 /* The nearest of `names` (NULL-terminated) to a mistyped one, or NULL. */
 const char *cm_args_nearest(const char *typed, const char *const *names);

@@ -6,7 +6,7 @@
 #include "engine/sigalg.h"
 #include "engine/when.h"
 
-#include <openssl/x509.h>
+#include <openssl/types.h>
 
 /* ca.h - the issuing CA: its chain, its key, its signer.
  *
@@ -16,7 +16,10 @@
  *             A cm_signer belongs to one thread.
  *  Secrets    the private key stays inside libcrypto; the key PEM that was
  *             passed in is the caller's to wipe.
+ *  Limits     CM_CA_CHAIN_MAX certificates.
  */
+enum { CM_CA_CHAIN_MAX = 16 };
+
 struct cm_ca;
 
 /* Asks for the passphrase of the CA key: writes at most cap bytes, returns the
@@ -44,9 +47,9 @@ void cm_ca_close(struct cm_ca *ca);
  * keys on P-256/P-384/P-521; the chain in order (each one issued, and its
  * signature verified, by the next; nothing twice; nothing after a self-signed
  * root); path lengths respected with one leaf below the first certificate; no
- * critical extension that libcrypto does not know. CM_E_INPUT names the file,
- * which certificate in it (1 is the CA) and its subject, the reason, and what
- * to do. */
+ * critical extension that libcrypto does not know; and the key signs what the
+ * certificate's key verifies. CM_E_INPUT names the file, which certificate in it
+ * (1 is the CA) and its subject, the reason, and what to do. */
 CM_MUST_CHECK cm_err cm_ca_check(const struct cm_ca *ca, cm_when now, struct cm_error *err);
 /* Would a device certificate with these facts pass under this CA? `leaf` is an
  * unsigned certificate built from the template: extended key usages of the
@@ -55,6 +58,10 @@ CM_MUST_CHECK cm_err cm_ca_check_leaf(const struct cm_ca *ca, X509 *leaf, struct
 /* Does any certificate of the chain carry name constraints? Then every device
  * must go through cm_ca_check_leaf, not the first only. */
 bool cm_ca_constrains_names(const struct cm_ca *ca);
+
+/* May one more CA stand below this one, with path length `pathlen` of its own (-1:
+ * none asked for)? CM_E_INPUT says which certificate of the chain forbids it. */
+CM_MUST_CHECK cm_err cm_ca_check_subca(const struct cm_ca *ca, int pathlen, struct cm_error *err);
 
 struct cm_span cm_ca_subject_der(const struct cm_ca *ca); /* the Name, copied byte for byte */
 struct cm_span cm_ca_key_id(const struct cm_ca *ca);      /* SKI; SHA-1 of the key where it has none */

@@ -1,0 +1,43 @@
+#ifndef CM_CLI_AUDIT_H
+#define CM_CLI_AUDIT_H
+
+#include "cli/findings.h"
+#include "cli/progress.h"
+#include "io/fleet.h"
+
+/* audit.h - audits a whole fleet on all cores, or a sample of its rows.
+ *
+ *   audit.c         threads, the cutting of the manifest into chunks of rows
+ *   audit_rows.c    one chunk: its rows are parsed, read in large pieces, judged
+ *   audit_set.c     what only the whole fleet shows: repeats, gaps, strays, counts
+ *   audit_sample.c  which rows a sample takes
+ *
+ * Every octet of every segment is accounted for: workers account for the entries
+ * that rows name, audit_set.c for what lies between and behind them.
+ *
+ *  Memory   about 2 MiB a worker and 16 MiB, and findings; not the fleet's size.
+ *           A sample: 8 octets a row of it, times 20 at most.
+ *  Disk     about 160 octets a device in tmp_dir, in files without a name.
+ *  Errors   what is wrong with the fleet goes to findings; the call itself fails
+ *           only when it couldn't do its work.
+ */
+struct cm_audit_conf {
+    const struct cm_fleet *fleet;
+    struct cm_findings *findings;
+    struct cm_progress *progress;
+    const char *tmp_dir;
+    uint32_t workers;  /* threads, at least 1 */
+    uint64_t sample;   /* 0: every row */
+    uint64_t seed;     /* of the sample */
+};
+
+struct cm_audit_result {
+    uint64_t rows;     /* that were judged */
+    uint64_t octets;   /* of manifest, bundles and keys that were read */
+    bool sampled;      /* false: every row, even where a sample was asked for */
+};
+
+CM_MUST_CHECK cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *out,
+                                    struct cm_error *err);
+
+#endif

@@ -1,0 +1,315 @@
+#include "cli/mintplan.h"
+
+#include "cli/cafiles.h"
+#include "engine/ident.h"
+#include "engine/random.h"
+#include "io/source_list.h"
+
+#include <limits.h>
+
+enum {
+    BACKDATE = 3600,        /* seconds: for device clocks that run behind */
+    COMMIT_BYTES = 24 << 20,
+    COMMIT_MS = 1000,
+    TREE_COMMIT_MS = 5000,  /* a commit is a shard: few devices a second must not make many shards */
+    COMMIT_DEVICES = 16384,
+};
+
+static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
+{
+    if (o->ca == NULL || o->ca_key == NULL)
+        CM_FAIL(err, CM_E_USAGE, "mint needs --ca FILE and --ca-key FILE; `certmill ca init --out DIR` makes a CA");
+    if (o->out == NULL && o->layout != CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE, "mint needs --out DIR: where the fleet is to go");
+    if (o->out != NULL && o->layout == CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE, "--layout none writes nothing, so --out makes no sense with it");
+    if ((o->count == 0) == (o->devices == NULL))
+        CM_FAIL(err, CM_E_USAGE, "say which devices: --count N, or --devices FILE with one id a line%s",
+                o->devices != NULL ? "; not both" : "");
+    if (o->devices != NULL && o->id_pattern != NULL)
+        CM_FAIL(err, CM_E_USAGE, "--id-pattern makes ids for --count; with --devices the ids come from the file");
+    if (o->days != 0 && o->not_after != NULL)
+        CM_FAIL(err, CM_E_USAGE, "--days and --not-after say the same thing; use one of them");
+    if (!o->plaintext_keys && o->layout != CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE, "private keys would be written unencrypted: say --plaintext-keys to accept that");
+    if (o->keys_out != NULL && o->layout == CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE, "--layout none writes no keys, so --keys-out makes no sense with it");
+    return CM_OK;
+}
+
+static cm_err open_ca(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const struct cm_cafiles files = { .cert = p->o->ca,
+                                      .key = p->o->ca_key,
+                                      .passphrase_file = p->o->ca_passphrase_file,
+                                      .passphrase_option = "--ca-passphrase-file",
+                                      .what = "CA",
+                                      .signature = p->o->signature,
+                                      .allow_insecure = p->o->allow_insecure_ca_key };
+
+    return cm_cafiles_open(&files, p->now, &p->ca, err);
+}
+
+/* notBefore an hour back, but not before the chain's; notAfter the chain's unless
+ * less was asked for. */
+static cm_err set_validity(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const cm_when ca_before = cm_ca_not_before(p->ca), ca_after = cm_ca_not_after(p->ca);
+    const uint32_t days = p->o->days != 0 ? p->o->days : p->profile->days;
+    char mine[24] = "", theirs[24] = "";
+    struct cm_writer m = cm_writer(mine, sizeof mine - 1), t = cm_writer(theirs, sizeof theirs - 1);
+
+    p->not_before = p->now - BACKDATE > ca_before ? p->now - BACKDATE : ca_before;
+    p->not_after = ca_after;
+    if (p->o->not_after != NULL)
+        CM_TRY(cm_when_parse(p->o->not_after, &p->not_after, err));
+    else if (days != 0)
+        p->not_after = p->now + (cm_when) days * 86400;
+    cm_put_rfc3339(&m, p->not_after < CM_WHEN_MAX ? p->not_after : CM_WHEN_MAX);
+    cm_put_rfc3339(&t, ca_after);
+    if (p->not_after > CM_WHEN_MAX)
+        CM_FAIL(err, CM_E_USAGE, "--days %u passes the year 9999, where X.509 ends", days);
+    if (p->not_after <= p->now)
+        CM_FAIL(err, CM_E_USAGE, "the certificates would have ended at %s already; say a later --not-after", mine);
+    if (p->not_after > ca_after && !p->o->allow_outlive_ca)
+        CM_FAIL(err, CM_E_USAGE, "the certificates would end at %s, after their CA (%s): validators refuse them then; "
+                "say less, or --allow-outlive-ca", mine, theirs);
+    return CM_OK;
+}
+
+static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const char *which = p->o->profile;
+
+    CM_TRY(cm_profiles_load(which, &p->profile_text, err));
+    CM_TRY(cm_profile_open(p->profile_text.name, cm_span(p->profile_text.text, p->profile_text.len), &p->profile,
+                           err));
+    CM_TRY(cm_profile_pattern(p->profile, "subject", p->subject_buf, sizeof p->subject_buf, &p->subject_text, err));
+    CM_TRY(cm_profile_pattern(p->profile, "san", p->san_buf, sizeof p->san_buf, &p->san_text, err));
+    if (p->o->subject != NULL)
+        p->subject_text = p->o->subject;
+    if (p->o->san != NULL)
+        p->san_text = p->o->san;
+    if (p->subject_text == NULL)
+        p->subject_text = "/CN={id}";
+    return cm_name_parse(p->subject_text, &p->name, err);
+}
+
+static struct cm_certspec spec_of(const struct cm_mint_plan *p, const struct cm_keyalg *key)
+{
+    return (struct cm_certspec) { .ca = p->ca,
+                                  .key = key,
+                                  .profile = p->profile,
+                                  .subject = &p->name,
+                                  .san = p->san_text,
+                                  .not_before = p->not_before,
+                                  .not_after = p->not_after };
+}
+
+static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const struct cm_keyalg *key = cm_keyalg_find(p->o->key);
+    struct cm_mint_conf *m = &p->pipeline.mint;
+
+    if (key == NULL)
+        CM_FAIL(err, CM_E_USAGE, "unknown key algorithm \"%.40s\"; there are %s", p->o->key, cm_keyalg_names());
+    if (p->o->key_format == CM_KEYS_TRADITIONAL && key->family == CM_KEYFAM_ED25519)
+        CM_FAIL(err, CM_E_USAGE, "Ed25519 keys have no traditional form; use --key-format pkcs8");
+    CM_TRY(cm_profile_check(p->profile, key, cm_ca_sigalg(p->ca), err));
+    const struct cm_certspec spec = spec_of(p, key);
+    CM_TRY(cm_tmpl_compile(&spec, &p->tmpl, err));
+    *m = (struct cm_mint_conf) { .ca = p->ca,
+                                 .key = key,
+                                 .tmpl = p->tmpl,
+                                 .subject = &p->name,
+                                 .row = &p->row,
+                                 .layout = (enum cm_layout) p->o->layout,
+                                 .key_format = (enum cm_key_format) p->o->key_format,
+                                 .encoding = (enum cm_encoding) p->o->encoding,
+                                 .mtime = p->now,
+                                 .run_id = p->run_id };
+    return CM_OK;
+}
+
+/* One device against profile, template and, where the chain has any, its name
+ * constraints and extended key usages. */
+static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bool whole, struct cm_error *err)
+{
+    const struct cm_certspec spec = spec_of(p, p->pipeline.mint.key);
+
+    CM_TRY(cm_profile_check_id(p->profile, v->id, err));
+    CM_TRY(cm_tmpl_check(p->tmpl, v, err));
+    return whole || cm_ca_constrains_names(p->ca) ? cm_tmpl_check_under_ca(p->tmpl, &spec, v, err) : CM_OK;
+}
+
+static cm_err check_listed(void *arg, const struct cm_values *v, struct cm_error *err)
+{
+    return check_device(arg, v, v->seq == 1, err);
+}
+
+static cm_err parse_mac(const char *text, uint64_t *out, struct cm_error *err)
+{
+    uint64_t mac = 0;
+    int digits = 0;
+
+    for (const char *c = text; *c != '\0'; c++) {
+        const char *hex = strchr("0123456789abcdef0123456789ABCDEF", *c);
+        if (hex != NULL && digits < 12) {
+            mac = mac << 4 | (uint64_t) ((hex - "0123456789abcdef0123456789ABCDEF") & 15);
+            digits++;
+        } else if ((*c != ':' && *c != '-') || digits % 2 != 0 || digits == 0 || digits == 12) {
+            digits = -1;
+            break;
+        }
+    }
+    if (digits != 12)
+        CM_FAIL(err, CM_E_USAGE, "--mac-base \"%.40s\" is not a MAC address; write 02:00:00:00:00:01", text);
+    *out = mac;
+    return CM_OK;
+}
+
+/* Ids of a counted run differ in their number only, so the first and the last
+ * have the shortest and the longest of everything. */
+static cm_err check_counted(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const uint64_t n = p->source->devices;
+    const bool every = cm_ca_constrains_names(p->ca);
+    char id[CM_PATTERN_OUT];
+    struct cm_values v;
+
+    for (uint64_t i = 0; i < n; i = every || i == n - 1 ? i + 1 : n - 1) {
+        CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
+        CM_TRY(cm_id_check(v.id, err));
+        CM_TRY(check_device(p, &v, i == 0, err));
+    }
+    return CM_OK;
+}
+
+/* Where a long list's sort may spill: beside the fleet, which must have room anyway. */
+static void spill_dir(const char *out, char dir[PATH_MAX])
+{
+    const char *slash = out != NULL ? strrchr(out, '/') : NULL;
+
+    (void) snprintf(dir, PATH_MAX, "%.*s", slash == NULL ? 1 : slash == out ? 1 : (int) (slash - out),
+                    slash == NULL ? "." : out);
+}
+
+static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const struct cm_mint_opts *o = p->o;
+    char dir[PATH_MAX];
+
+    if (o->mac_base != NULL)
+        CM_TRY(parse_mac(o->mac_base, &p->mac_base, err));
+    if (o->devices != NULL) {
+        spill_dir(o->out, dir);
+        const struct cm_source_list_conf conf = { .path = o->devices,
+                                                  .fold_case = o->layout == CM_LAYOUT_TREE,
+                                                  .mac_base = p->mac_base,
+                                                  .run_id = p->run_id,
+                                                  .hasher = &p->hasher,
+                                                  .spill_dir = dir,
+                                                  .check = check_listed,
+                                                  .check_arg = p };
+        return cm_source_list_open(&conf, &p->source, err);
+    }
+    struct cm_pattern id;
+    CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, &id, err));
+    const struct cm_source_count_conf conf = { .id = &id, .start = o->start, .count = o->count,
+                                               .mac_base = p->mac_base, .run_id = p->run_id };
+    CM_TRY(cm_source_count_open(&conf, &p->source, err));
+    return check_counted(p, err);
+}
+
+static cm_err open_row(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const struct cm_row_run run = { .run_id = p->run_id_text,
+                                    .lot = p->o->lot,
+                                    .sku = p->o->sku,
+                                    .order = p->o->order,
+                                    .profile = p->profile->name,
+                                    .ca_certificate_id = cm_ca_certificate_id(p->ca),
+                                    .key_alg = p->pipeline.mint.key->name,
+                                    .sig_alg = cm_ca_sigalg(p->ca)->name,
+                                    .not_before = p->not_before,
+                                    .not_after = p->not_after,
+                                    .layout = (enum cm_layout) p->o->layout };
+
+    return cm_row_texts_open(&run, &p->row, err);
+}
+
+/* The pool, with smaller batches while the key memory can't be locked. */
+static cm_err open_pool(struct cm_mint_plan *p, struct cm_error *err)
+{
+    uint32_t devices = p->o->batch != 0 ? p->o->batch : p->pipeline.mint.key->batch;
+    cm_err rc = CM_E_LIMIT;
+
+    if (devices > p->source->devices)
+        devices = (uint32_t) p->source->devices;
+    p->batches = cm_pipeline_batches(p->pipeline.workers);
+    for (; rc == CM_E_LIMIT && devices > 0; devices /= 2) {
+        CM_TRY(cm_mint_plan(&p->pipeline.mint, devices, &p->batch, err));
+        rc = cm_pool_open(p->batches, &p->batch, &p->pool, err);
+    }
+    return rc;
+}
+
+static cm_err set_pipeline(struct cm_mint_plan *p, struct cm_error *err)
+{
+    cm_cores_look(&p->cores);
+    p->pipeline.workers = p->o->workers != 0 ? p->o->workers : cm_cores_workers(&p->cores);
+    CM_TRY(open_pool(p, err));
+    p->pipeline.source = p->source;
+    p->pipeline.pool = p->pool;
+    p->pipeline.cpus = p->cores.cpu;
+    p->pipeline.cpus_count = p->cores.count;
+    p->pipeline.commit = (struct cm_commit_bounds) { .bytes = COMMIT_BYTES, .devices = COMMIT_DEVICES, .ms = COMMIT_MS };
+    if (p->o->layout == CM_LAYOUT_TREE) {
+        /* A shard is a commit: it ends before a batch could take it past its bound. */
+        const uint32_t room = p->batch.devices < CM_SHARD_DEVICES ? CM_SHARD_DEVICES - p->batch.devices + 1 : 1;
+        p->pipeline.commit = (struct cm_commit_bounds) { .bytes = UINT64_MAX, .devices = room, .ms = TREE_COMMIT_MS };
+    }
+    return CM_OK;
+}
+
+static cm_err set_identity(struct cm_mint_plan *p, struct cm_error *err)
+{
+    CM_TRY(cm_hasher_open(&p->hasher, err));
+    CM_TRY(cm_random_uuid(p->run_id, err));
+    cm_uuid_text(p->run_id, p->run_id_text);
+    p->now = cm_when_now();
+    return CM_OK;
+}
+
+cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p, struct cm_error *err)
+{
+    *p = (struct cm_mint_plan) { .o = o };
+    CM_TRY(check_opts(o, err));
+    CM_TRY(set_identity(p, err));
+    CM_TRY(open_ca(p, err));
+    CM_TRY(open_profile(p, err));
+    CM_TRY(set_validity(p, err));
+    CM_TRY(compile(p, err));
+    CM_TRY(open_source(p, err));
+    CM_TRY(open_row(p, err));
+    return set_pipeline(p, err);
+}
+
+void cm_mint_plan_close(struct cm_mint_plan *p)
+{
+    cm_pool_close(p->pool);
+    cm_row_texts_close(&p->row);
+    if (p->source != NULL)
+        p->source->ops->close(p->source);
+    cm_tmpl_free(p->tmpl);
+    cm_profile_close(p->profile);
+    cm_profiles_done(&p->profile_text);
+    cm_ca_close(p->ca);
+    cm_hasher_close(&p->hasher);
+    *p = (struct cm_mint_plan) { 0 };
+}
+
+uint64_t cm_mint_plan_bytes(const struct cm_mint_plan *p)
+{
+    return (p->batch.chain + p->batch.keys + p->batch.rows) / p->batch.devices;
+}

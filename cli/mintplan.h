@@ -1,0 +1,63 @@
+#ifndef CM_CLI_MINTPLAN_H
+#define CM_CLI_MINTPLAN_H
+
+#include "cli/cores.h"
+#include "cli/profiles.h"
+#include "engine/pipeline.h"
+#include "io/sinks.h"
+
+/* mintplan.h - from the options of `mint` to everything that a run needs, with
+ * every check that can be made before the first key, and before anything is
+ * written.
+ */
+struct cm_mint_opts {
+    const char *ca, *ca_key, *ca_passphrase_file;
+    bool allow_insecure_ca_key;
+    const char *out, *keys_out;
+    uint64_t count, start;
+    const char *id_pattern, *devices, *mac_base;
+    const char *key, *profile, *subject, *san, *signature;
+    uint32_t days;
+    const char *not_after;
+    bool allow_outlive_ca;
+    const char *lot, *sku, *order;
+    int layout, key_format, encoding; /* enums of batch.h */
+    bool plaintext_keys;
+    uint32_t workers, batch;
+    int io;   /* enum cm_io_kind */
+    int sync; /* 0: commit, 1: none */
+    bool explain;
+};
+
+struct cm_mint_plan {
+    const struct cm_mint_opts *o;
+    cm_when now, not_before, not_after;
+    uint8_t run_id[16];
+    char run_id_text[37];
+    struct cm_hasher hasher; /* the main thread's */
+    struct cm_ca *ca;
+    struct cm_profiles_item profile_text;
+    struct cm_profile *profile;
+    char subject_buf[CM_PATTERN_TEXT], san_buf[CM_PATTERN_TEXT * 4];
+    const char *subject_text, *san_text; /* as used: option or profile */
+    uint64_t mac_base;
+    struct cm_name name;
+    struct cm_tmpl *tmpl;
+    struct cm_source *source;
+    struct cm_row_texts row;
+    struct cm_cores cores;
+    struct cm_batch_plan batch;
+    uint32_t batches;
+    struct cm_pool *pool;
+    struct cm_pipeline_conf pipeline; /* all but the sinks */
+};
+
+/* CM_E_USAGE, CM_E_INPUT: what is wrong with the request; CM_E_LIMIT: not enough
+ * memory that may be locked. close accepts a plan in any state, zeroed at first. */
+CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p, struct cm_error *err);
+void cm_mint_plan_close(struct cm_mint_plan *p);
+
+/* Octets of the segments and rows per device, measured on what a batch takes at most. */
+uint64_t cm_mint_plan_bytes(const struct cm_mint_plan *p);
+
+#endif

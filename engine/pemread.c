@@ -1,0 +1,111 @@
+#include "engine/pemread.h"
+
+enum { LINE = 64, LABEL_LINE_MAX = 64 };
+
+/* "-----BEGIN LABEL-----\n" as a view into room. */
+static struct cm_span label_line(const char *word, const char *label, char room[LABEL_LINE_MAX])
+{
+    const int n = snprintf(room, LABEL_LINE_MAX, "-----%s %s-----\n", word, label);
+
+    CM_ASSERT(n > 0 && n < LABEL_LINE_MAX);
+    return cm_span(room, (size_t) n);
+}
+
+static bool take(struct cm_span *text, struct cm_span expect)
+{
+    if (text->len < expect.len || memcmp(text->data, expect.data, expect.len) != 0)
+        return false;
+    *text = cm_span(text->data + expect.len, text->len - expect.len);
+    return true;
+}
+
+bool cm_pemread_is(struct cm_span text, const char *label)
+{
+    char room[LABEL_LINE_MAX];
+
+    return take(&text, label_line("BEGIN", label, room));
+}
+
+/* All ones when lo <= c <= hi, else 0; c is at most 255. */
+static uint32_t within(uint32_t c, uint32_t lo, uint32_t hi)
+{
+    return (((c - lo) | (hi - c)) >> 31) - 1;
+}
+
+/* The value of a base64 character, or 0x80 when it is none. */
+static uint32_t value(uint32_t c)
+{
+    const uint32_t upper = within(c, 'A', 'Z'), lower = within(c, 'a', 'z'), digit = within(c, '0', '9');
+    const uint32_t plus = within(c, '+', '+'), slash = within(c, '/', '/');
+
+    return (upper & (c - 'A')) | (lower & (c - 'a' + 26)) | (digit & (c - '0' + 52)) | (plus & 62) |
+           (slash & 63) | (~(upper | lower | digit | plus | slash) & 0x80);
+}
+
+/* n characters, 4 to a group; only the last group of the last line may be padded:
+ * pad says by how much. False: a stray character, or bits left over that aren't zero. */
+static bool decode_line(const uint8_t *at, size_t n, size_t pad, uint8_t *out)
+{
+    uint32_t bad = 0;
+
+    for (size_t i = 0; i < n; i += 4, out += 3) {
+        const size_t drop = i + 4 == n ? pad : 0;
+        uint32_t group = 0;
+        for (size_t j = 0; j < 4; j++) {
+            const uint32_t v = j < 4 - drop ? value(at[i + j]) : 0;
+            bad |= v & 0x80;
+            group = group << 6 | (v & 0x3f);
+        }
+        bad |= group & ((1u << (8 * drop)) - 1);
+        for (size_t j = 0; j < 3 - drop; j++)
+            out[j] = (uint8_t) (group >> (16 - 8 * j));
+    }
+    return bad == 0;
+}
+
+/* The characters of the line at the front of text, LF not counted; 0: no line of 4..64
+ * characters in whole groups. */
+static size_t line_length(struct cm_span text)
+{
+    const size_t most = text.len < LINE + 1 ? text.len : LINE + 1;
+    const uint8_t *lf = memchr(text.data, '\n', most);
+    const size_t n = lf != NULL ? (size_t) (lf - text.data) : 0;
+
+    return n % 4 == 0 ? n : 0;
+}
+
+static bool is_end(struct cm_span text)
+{
+    return text.len > 0 && text.data[0] == '-';
+}
+
+cm_err cm_pemread_next(struct cm_span *text, const char *label, uint8_t *out, size_t cap, size_t *len,
+                       struct cm_error *err)
+{
+    char room[LABEL_LINE_MAX];
+    struct cm_span in = *text;
+    size_t n = LINE, pad = 0, used = 0;
+
+    if (!take(&in, label_line("BEGIN", label, room)))
+        CM_FAIL(err, CM_E_INPUT, "not PEM that begins with %.*s", (int) strcspn(room, "\n"), room);
+    for (unsigned line = 2; !is_end(in); line++) {
+        const size_t before = n;
+        n = in.len > 0 ? line_length(in) : 0;
+        if (n == 0 || before < LINE || pad > 0)
+            CM_FAIL(err, CM_E_INPUT, "PEM line %u isn't 64 characters of base64 and LF", line);
+        pad = (size_t) (in.data[n - 1] == '=') + (in.data[n - 1] == '=' && in.data[n - 2] == '=');
+        if (n / 4 * 3 - pad > cap - used)
+            CM_FAIL(err, CM_E_INPUT, "PEM content longer than %zu octets", cap);
+        if (!decode_line(in.data, n, pad, out + used))
+            CM_FAIL(err, CM_E_INPUT, "PEM line %u isn't canonical base64", line);
+        used += n / 4 * 3 - pad;
+        in = cm_span(in.data + n + 1, in.len - n - 1);
+    }
+    if (!take(&in, label_line("END", label, room)))
+        CM_FAIL(err, CM_E_INPUT, "PEM doesn't end with %.*s and LF", (int) strcspn(room, "\n"), room);
+    if (used == 0)
+        CM_FAIL(err, CM_E_INPUT, "PEM without content");
+    *text = in;
+    *len = used;
+    return CM_OK;
+}

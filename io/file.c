@@ -1,0 +1,213 @@
+#include "io/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void cm_fd_close(int *fd)
+{
+    const int os = errno; /* callers close on the way to their message */
+
+    if (*fd >= 0)
+        (void) close(*fd);
+    *fd = -1;
+    errno = os;
+}
+
+/* "; what to do" for the errors that an operator can mend. */
+static const char *advice(int os)
+{
+    switch (os) {
+    case ENOSPC:
+        return " (the disk is full: free space)";
+    case EDQUOT:
+        return " (the disk quota is used up)";
+    case EMFILE:
+        return " (raise RLIMIT_NOFILE: ulimit -n)";
+    case EFBIG:
+        return " (raise RLIMIT_FSIZE: ulimit -f)";
+    default:
+        return "";
+    }
+}
+
+cm_err cm_dir_open(const char *path, int *out, struct cm_error *err)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't open directory %s%s", path, advice(errno));
+    *out = fd;
+    return CM_OK;
+}
+
+cm_err cm_dir_make(int dirfd, const char *dir, const char *name, mode_t mode, int *out, struct cm_error *err)
+{
+    int fd = -1;
+
+    if (mkdirat(dirfd, name, mode) != 0)
+        CM_FAIL(err, CM_E_IO, "can't make directory %s/%s%s", dir, name, advice(errno));
+    fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't open directory %s/%s%s", dir, name, advice(errno));
+    if (fchmod(fd, mode) != 0) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't set the mode of %s/%s", dir, name);
+    }
+    *out = fd;
+    return CM_OK;
+}
+
+cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode, int *out,
+                      struct cm_error *err)
+{
+    int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | flags, mode);
+
+    if (fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't create %s/%s%s", dir, name, advice(errno));
+    /* The umask can only have taken bits away, so the file was never wider than asked. */
+    if (fchmod(fd, mode) != 0) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't set the mode of %s/%s", dir, name);
+    }
+    *out = fd;
+    return CM_OK;
+}
+
+cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset, struct cm_error *err)
+{
+    const uint8_t *p = data;
+
+    while (len > 0) {
+        const ssize_t n = pwrite(fd, p, len, (off_t) offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            errno = ENOSPC;
+        if (n <= 0)
+            CM_FAIL(err, CM_E_IO, "can't write %s%s", path, advice(errno));
+        p += n;
+        len -= (size_t) n;
+        offset += (uint64_t) n;
+    }
+    return CM_OK;
+}
+
+cm_err cm_file_sync(int fd, const char *path, struct cm_error *err)
+{
+    if (fdatasync(fd) != 0)
+        CM_FAIL(err, CM_E_IO, "can't make %s durable%s", path, advice(errno));
+    return CM_OK;
+}
+
+cm_err cm_dir_sync(int fd, const char *path, struct cm_error *err)
+{
+    if (fsync(fd) != 0)
+        CM_FAIL(err, CM_E_IO, "can't make the names in %s durable%s", path, advice(errno));
+    return CM_OK;
+}
+
+cm_err cm_file_truncate(int fd, const char *path, uint64_t len, struct cm_error *err)
+{
+    if (ftruncate(fd, (off_t) len) != 0)
+        CM_FAIL(err, CM_E_IO, "can't cut %s to %llu octets", path, (unsigned long long) len);
+    return CM_OK;
+}
+
+cm_err cm_rename_new(int dirfd, const char *dir, const char *from, const char *to, struct cm_error *err)
+{
+    if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
+        return CM_OK;
+    if (errno == EINVAL || errno == ENOSYS) { /* a file system without RENAME_NOREPLACE */
+        if (faccessat(dirfd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            errno = EEXIST;
+        else if (renameat(dirfd, from, dirfd, to) == 0)
+            return CM_OK;
+    }
+    CM_FAIL(err, CM_E_IO, "can't rename %s/%s to %s", dir, from, to);
+}
+
+cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data, mode_t mode,
+                       struct cm_error *err)
+{
+    char part[64], path[512];
+    int fd = -1;
+    cm_err rc = CM_OK;
+
+    (void) snprintf(part, sizeof part, "%s.part", name);
+    (void) snprintf(path, sizeof path, "%s/%s", dir, part);
+    /* Whatever bears this name was never finished. */
+    (void) unlinkat(dirfd, part, 0);
+    CM_TRY(cm_file_create(dirfd, dir, part, 0, mode, &fd, err));
+    rc = cm_file_write(fd, path, data.data, data.len, 0, err);
+    if (rc == CM_OK)
+        rc = cm_file_sync(fd, path, err);
+    if (close(fd) != 0 && rc == CM_OK)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
+    if (rc == CM_OK && renameat(dirfd, part, dirfd, name) != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't rename %s to %s", path, name);
+    if (rc != CM_OK) {
+        (void) unlinkat(dirfd, part, 0);
+        return rc;
+    }
+    return cm_dir_sync(dirfd, dir, err);
+}
+
+/* Overwrites a file that is about to be unlinked. What the device keeps of old
+ * blocks is beyond a program's reach. */
+static void wipe_file(int dirfd, const char *name)
+{
+    static const uint8_t zeros[4096];
+    struct stat st;
+    int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        for (off_t at = 0; at < st.st_size; at += (off_t) sizeof zeros)
+            if (pwrite(fd, zeros, sizeof zeros, at) <= 0)
+                break;
+    cm_fd_close(&fd);
+}
+
+cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err)
+{
+    const struct dirent *e = NULL;
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    cm_err rc = CM_OK;
+
+    if (fd < 0 && errno == ENOENT)
+        return CM_OK;
+    if (d == NULL) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s/%s", dir, name);
+    }
+    while (rc == CM_OK && (e = readdir(d)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (wipe)
+            wipe_file(fd, e->d_name);
+        if (unlinkat(fd, e->d_name, 0) != 0)
+            rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s/%s", dir, name, e->d_name);
+    }
+    (void) closedir(d);
+    if (rc == CM_OK && unlinkat(dirfd, name, AT_REMOVEDIR) != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s/%s", dir, name);
+    return rc;
+}
+
+bool cm_file_direct(int fd)
+{
+#ifdef STATX_DIOALIGN
+    struct statx st;
+
+    return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 && (st.stx_mask & STATX_DIOALIGN) != 0 &&
+           st.stx_dio_mem_align != 0 && st.stx_dio_offset_align != 0 && st.stx_dio_mem_align <= 4096 &&
+           st.stx_dio_offset_align <= 4096;
+#else
+    (void) fd;
+    return false;
+#endif
+}

@@ -1,0 +1,40 @@
+#ifndef CM_IO_FILE_H
+#define CM_IO_FILE_H
+
+#include "engine/bytes.h"
+#include "engine/err.h"
+
+#include <sys/types.h>
+
+/* file.h - the plain system calls, each checked and with a message that names the
+ * path. `dir` is the path of dirfd, for messages. Every open has O_CLOEXEC and
+ * O_NOFOLLOW. Nothing here touches descriptors that a ring uses.
+ */
+
+/* mkdirat + open, exactly this mode whatever the umask; an existing one is an error. */
+CM_MUST_CHECK cm_err cm_dir_make(int dirfd, const char *dir, const char *name, mode_t mode, int *out,
+                                 struct cm_error *err);
+CM_MUST_CHECK cm_err cm_dir_open(const char *path, int *out, struct cm_error *err);
+/* O_CREAT | O_EXCL | O_WRONLY and flags, exactly this mode. */
+CM_MUST_CHECK cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode, int *out,
+                                    struct cm_error *err);
+/* Writes all of data at offset; a short write goes on, EINTR is tried again. */
+CM_MUST_CHECK cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset,
+                                   struct cm_error *err);
+CM_MUST_CHECK cm_err cm_file_sync(int fd, const char *path, struct cm_error *err); /* fdatasync */
+CM_MUST_CHECK cm_err cm_dir_sync(int fd, const char *path, struct cm_error *err);  /* fsync */
+CM_MUST_CHECK cm_err cm_file_truncate(int fd, const char *path, uint64_t len, struct cm_error *err);
+/* Refuses to replace anything (renameat2 RENAME_NOREPLACE, or a check where the file system lacks it). */
+CM_MUST_CHECK cm_err cm_rename_new(int dirfd, const char *dir, const char *from, const char *to,
+                                   struct cm_error *err);
+/* Writes name.part, syncs it, renames it over name, syncs dirfd. */
+CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data, mode_t mode,
+                                     struct cm_error *err);
+/* Removes directory `name` and the plain files in it, their octets overwritten
+ * first when `wipe`. A directory that is not there is fine. */
+CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err);
+/* Does writing to this file past the page cache work (statx DIOALIGN), with 4096-octet units? */
+bool cm_file_direct(int fd);
+void cm_fd_close(int *fd); /* -1 accepted, set to -1; for descriptors with nothing left to lose */
+
+#endif

@@ -1,0 +1,20 @@
+#ifndef CM_IO_FLEET_IMPL_H
+#define CM_IO_FLEET_IMPL_H
+
+#include "io/fleet.h"
+
+/* fleet_impl.h - what the files of fleet share. */
+struct cm_fleet {
+    char *path, *keys_path;
+    int fd, side_fd[2], manifest_fd;
+    uint64_t manifest_bytes;
+    struct cm_fleet_run run;
+    char *ca_pem;
+    size_t ca_pem_len;
+};
+
+/* Reads run.json's text. name: for messages. */
+CM_MUST_CHECK cm_err cm_fleet_parse_run(const char *text, size_t len, const char *name, struct cm_fleet_run *out,
+                                        struct cm_error *err);
+
+#endif

@@ -1,0 +1,145 @@
+#include "engine/row.h"
+#include "io/file.h"
+#include "io/index.h"
+#include "io/sinks.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* manifest.ndjson: the rows of a commit are collected in memory and written when
+ * its bundles are durable; the index is fed with what was written. */
+struct ndjson_sink {
+    struct cm_sink base;
+    enum cm_layout layout;
+    bool durable, fresh;  /* fresh: the file's name is not durable yet */
+    int fd, fleet_fd;
+    char path[300], fleet_path[256];
+    uint64_t committed;   /* octets that a sync covered */
+    struct cm_writer rows; /* of the commit under way; mapped once, pages taken as they are used */
+    struct cm_index_builder *index;
+};
+
+static void ndjson_close(struct cm_sink *base)
+{
+    struct ndjson_sink *s = (struct ndjson_sink *) base;
+
+    if (s == NULL)
+        return;
+    cm_index_builder_close(s->index);
+    if (s->rows.data != NULL)
+        (void) munmap(s->rows.data, s->rows.cap);
+    cm_fd_close(&s->fd);
+    free(s);
+}
+
+static cm_err open_parts(struct ndjson_sink *s, const struct cm_sink_conf *conf, struct cm_error *err)
+{
+    void *map = mmap(NULL, conf->rows_max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (map == MAP_FAILED)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for %zu octets of manifest rows", conf->rows_max);
+    s->rows = cm_writer(map, conf->rows_max);
+    CM_TRY(cm_file_create(conf->fleet_fd, conf->fleet_path, "manifest.ndjson", 0, 0644, &s->fd, err));
+    return cm_index_builder_open(conf->fleet_path, &s->index, err);
+}
+
+static cm_err ndjson_open(const struct cm_sink_conf *conf, struct cm_sink **out, struct cm_error *err)
+{
+    struct ndjson_sink *s = calloc(1, sizeof *s);
+    cm_err rc = CM_OK;
+
+    if (s == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the manifest");
+    s->base.ops = &cm_sink_ndjson_ops;
+    s->layout = conf->layout;
+    s->durable = conf->durable;
+    s->fresh = true;
+    s->fd = -1;
+    s->fleet_fd = conf->fleet_fd;
+    (void) snprintf(s->fleet_path, sizeof s->fleet_path, "%s", conf->fleet_path);
+    (void) snprintf(s->path, sizeof s->path, "%s/manifest.ndjson", conf->fleet_path);
+    rc = open_parts(s, conf, err);
+    if (rc != CM_OK) {
+        ndjson_close(&s->base);
+        return rc;
+    }
+    *out = &s->base;
+    return CM_OK;
+}
+
+static cm_err ndjson_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *how, struct cm_error *err)
+{
+    struct ndjson_sink *s = (struct ndjson_sink *) base;
+
+    *how = CM_PUT_DONE;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct cm_rec *rec = &b->rec[i];
+        char id[64];
+        struct cm_writer w = cm_writer(id, sizeof id);
+
+        cm_put_hex(&w, rec->certificate_id, sizeof rec->certificate_id);
+        CM_TRY(cm_index_builder_push(s->index, cm_span(b->ids + rec->id_off, rec->id_len), cm_span(id, w.len),
+                            s->committed + s->rows.len, err));
+        cm_row_place(b, rec, s->layout, &s->rows);
+    }
+    if (!cm_writer_ok(&s->rows))
+        CM_FAIL(err, CM_E_NOSPACE, "bug: a commit has more than %zu octets of rows", s->rows.cap);
+    return CM_OK;
+}
+
+static cm_err ndjson_sync(struct cm_sink *base, struct cm_error *err)
+{
+    struct ndjson_sink *s = (struct ndjson_sink *) base;
+
+    CM_TRY(cm_file_write(s->fd, s->path, s->rows.data, s->rows.len, s->committed, err));
+    if (s->durable) {
+        CM_TRY(cm_file_sync(s->fd, s->path, err));
+        if (s->fresh)
+            CM_TRY(cm_dir_sync(s->fleet_fd, s->fleet_path, err));
+        s->fresh = false;
+    }
+    s->committed += s->rows.len;
+    s->rows.len = 0;
+    return CM_OK;
+}
+
+static cm_err ndjson_finish(struct cm_sink *base, struct cm_error *err)
+{
+    struct ndjson_sink *s = (struct ndjson_sink *) base;
+    const off_t end = lseek(s->fd, 0, SEEK_END);
+
+    /* After a failure: rows that no sync covered, and what the index knows of them. */
+    if (end < 0 || (uint64_t) end != s->committed || s->rows.len > 0) {
+        CM_TRY(cm_file_truncate(s->fd, s->path, s->committed, err));
+        CM_TRY(cm_file_sync(s->fd, s->path, err));
+        return CM_OK; /* readers make the index again when it is missing */
+    }
+    return cm_index_builder_finish(s->index, s->committed, err);
+}
+
+static cm_err ndjson_reap(struct cm_sink *s, bool wait, struct cm_batch **out, struct cm_error *err)
+{
+    (void) s;
+    (void) wait;
+    (void) err;
+    *out = NULL;
+    return CM_OK;
+}
+
+static cm_err ndjson_cut(struct cm_sink *s, struct cm_error *err)
+{
+    (void) s;
+    (void) err;
+    return CM_OK;
+}
+
+const struct cm_sink_ops cm_sink_ndjson_ops = { .name = "ndjson",
+                                                .caps = CM_SINK_MANIFEST,
+                                                .open = ndjson_open,
+                                                .put = ndjson_put,
+                                                .reap = ndjson_reap,
+                                                .cut = ndjson_cut,
+                                                .sync = ndjson_sync,
+                                                .finish = ndjson_finish,
+                                                .close = ndjson_close };

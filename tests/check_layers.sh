@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Goal: knowledge flows one way: cli and bench know engine and io, io knows the engine's headers, engine knows
+# neither; and each foreign library is known to few files. Method: look at every #include.
+set -euo pipefail
+cd "${CM_SOURCE:-$(dirname "$0")/..}"
+failed=0
+
+# forbid ROOM PATTERN REASON [EXCEPT…]: no #include in ROOM may match PATTERN, but in the files named.
+forbid() {
+    local room=$1 pattern=$2 reason=$3 hit file
+    shift 3
+    while IFS= read -r hit; do
+        file=${hit%%:*}
+        [[ " $* " == *" $file "* ]] && continue
+        echo "$hit"
+        echo "    $reason"
+        failed=1
+    done < <(grep -rnE --include='*.c' --include='*.h' "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]$pattern" "$room" || true)
+}
+
+forbid engine '(io|cli|bench|tests)/' 'engine/ is pure computation and knows no other room'
+forbid io '(cli|bench|tests)/' "io/ knows only the engine's headers"
+forbid cli '(bench|tests)/' 'cli/ knows engine/ and io/ only'
+forbid bench 'tests/' 'bench/ knows engine/, io/ and cli/ only'
+
+forbid io 'openssl/' 'libcrypto is known to engine/, tests/ and bench/ only'
+forbid cli 'openssl/' 'libcrypto is known to engine/, tests/ and bench/ only'
+for room in io cli bench tests; do
+    forbid "$room" 'engine/[a-z_]*_impl\.h' "an _impl.h is its module's own"
+done
+for room in engine io cli bench tests; do
+    forbid "$room" 'liburing' 'liburing is known to io/ring.c only' io/ring.c
+    forbid "$room" 'xxhash' 'xxHash is known to engine/xxh.c only' engine/xxh.c
+    forbid "$room" '[^>"]*\.c[>"]' 'a .c file is compiled, not included'
+done
+forbid engine 'jansson' 'JSON is read in io/ and cli/; engine/ writes its rows itself'
+forbid engine '(fcntl|sys/stat|dirent)\.h' 'engine/ opens no files'
+
+# Paths in includes begin at the root, so that the room a file depends on is visible.
+while IFS= read -r hit; do
+    echo "$hit"
+    echo "    write the path from the root: \"engine/…\""
+    failed=1
+done < <(grep -rnE --include='*.c' --include='*.h' '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' engine io cli bench tests |
+    grep -vE '"(engine|io|cli|bench|tests)/' || true)
+
+[[ $failed -eq 0 ]] && echo "the arrows point the right way"
+exit "$failed"
