@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARGS_MAX = 96, NAME_MAX_LEN = 40, HELP_COLUMN = 32 };
+enum { ARGS_MAX = 96, NAME_MAX_LEN = 40, HELP_COLUMN = 32, CHOICES_MAX = 160 };
 
 /* What every subcommand takes; the fields are those of struct cm_common. */
 static const struct cm_arg common_args[] = {
@@ -134,22 +134,41 @@ static cm_err store_number(const struct cm_arg *arg, void *field, const char *te
     return CM_OK;
 }
 
-static cm_err store_choice(const struct cm_arg *arg, int *field, const char *text, struct cm_error *err)
+/* "tar|tree|none", with this between them; buf has room for cap - 1 octets. */
+static const char *join_choices(const struct cm_arg *arg, const char *between, char *buf, size_t cap)
 {
-    char list[160];
-    struct cm_writer w = cm_writer(list, sizeof list - 1);
+    struct cm_writer w = cm_writer(buf, cap - 1);
 
     for (int i = 0; arg->choices[i] != NULL; i++) {
+        if (i > 0)
+            cm_put_str(&w, between);
+        cm_put_str(&w, arg->choices[i]);
+    }
+    buf[w.len] = '\0';
+    return buf;
+}
+
+/* What stands for the value in help and messages: a choice names its choices. */
+static const char *metavar(const struct cm_arg *arg, char *buf, size_t cap)
+{
+    if (arg->metavar != NULL)
+        return arg->metavar;
+    if (arg->type == CM_ARG_CHOICE)
+        return join_choices(arg, "|", buf, cap);
+    return arg->type == CM_ARG_FLAG ? "" : "VALUE";
+}
+
+static cm_err store_choice(const struct cm_arg *arg, int *field, const char *text, struct cm_error *err)
+{
+    char list[CHOICES_MAX];
+
+    for (int i = 0; arg->choices[i] != NULL; i++)
         if (strcmp(arg->choices[i], text) == 0) {
             *field = i;
             return CM_OK;
         }
-        if (i > 0)
-            cm_put_lit(&w, ", ");
-        cm_put_str(&w, arg->choices[i]);
-    }
-    list[w.len] = '\0';
-    CM_FAIL(err, CM_E_USAGE, "--%s is one of %s, not \"%.40s\"", arg->name, list, text);
+    CM_FAIL(err, CM_E_USAGE, "--%s is one of %s, not \"%.40s\"", arg->name,
+            join_choices(arg, ", ", list, sizeof list), text);
 }
 
 static cm_err store(const struct cm_arg *arg, void *base, const char *value, struct cm_error *err)
@@ -193,7 +212,7 @@ static cm_err parse_option(struct parse *p, const char *text, struct cm_error *e
 {
     const size_t len = strcspn(text, "=");
     const char *value = text[len] == '=' ? text + len + 1 : NULL;
-    char name[NAME_MAX_LEN + 1];
+    char name[NAME_MAX_LEN + 1], choices[CHOICES_MAX];
     size_t row = 0;
 
     (void) snprintf(name, sizeof name, "%.*s", (int) (len < NAME_MAX_LEN ? len : NAME_MAX_LEN), text);
@@ -214,7 +233,8 @@ static cm_err parse_option(struct parse *p, const char *text, struct cm_error *e
     } else if (value == NULL) {
         /* "--out --json" is a forgotten value far more often than a strange one. */
         if (p->next >= p->argc || strncmp(p->argv[p->next], "--", 2) == 0)
-            CM_FAIL(err, CM_E_USAGE, "--%s needs a value: --%s %s%s", arg->name, arg->name, arg->metavar,
+            CM_FAIL(err, CM_E_USAGE, "--%s needs a value: --%s %s%s", arg->name, arg->name,
+                    metavar(arg, choices, sizeof choices),
                     p->next < p->argc ? " (a value that begins with -- is written --option=--value)" : "");
         value = p->argv[p->next++];
     }
@@ -292,9 +312,9 @@ void cm_args_done(const struct cm_cmd *cmd, void *opts, struct cm_strs *operands
 
 static void help_row(const struct cm_arg *arg, FILE *out)
 {
-    char left[80];
-    int len = snprintf(left, sizeof left, "  --%s%s%s", arg->name, arg->metavar != NULL ? " " : "",
-                       arg->metavar != NULL ? arg->metavar : "");
+    char left[NAME_MAX_LEN + CHOICES_MAX + 8], choices[CHOICES_MAX];
+    const int len = snprintf(left, sizeof left, "  --%s%s%s", arg->name, arg->type != CM_ARG_FLAG ? " " : "",
+                             metavar(arg, choices, sizeof choices));
 
     if (len >= HELP_COLUMN) /* a long left side gets a line of its own */
         (void) fprintf(out, "%s\n%*s%s\n", left, HELP_COLUMN, "", arg->help);

@@ -36,7 +36,7 @@ struct cm_arg {
     size_t offset;        /* of the field in the options struct */
     uint64_t min, max;    /* of the two number types; CM_ARG_STR: max 1 permits an empty value */
     const char *const *choices; /* NULL-terminated, of CM_ARG_CHOICE */
-    const char *metavar;  /* "FILE", "N", … */
+    const char *metavar;  /* "FILE", "N", …; NULL: the choices themselves, or nothing for a flag */
     const char *help;     /* one line; what it is, then the default in words */
 };
 

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <time.h>
 
-enum { SORT_MEMORY = 8 << 20, TICK_MS = 250 };
+enum { SORT_MEMORY = 8 << 20, TICK_MS = 250, USUAL_ROW = 4096 };
 
 void cm_audit_find(struct cm_audit *a, const char *device_id, uint64_t row, const char *file, uint64_t offset,
                    const char *fmt, ...)
@@ -16,18 +16,30 @@ void cm_audit_find(struct cm_audit *a, const char *device_id, uint64_t row, cons
     va_start(ap, fmt);
     (void) vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    cm_findings_add(a->conf->findings, &(struct cm_finding) { .device_id = device_id,
-                                                             .what = what,
-                                                             .file = file,
-                                                             .offset = offset,
-                                                             .row = row });
+    cm_findings_add(a->conf->findings,
+                    &(struct cm_finding) {
+                        .device_id = device_id, .what = what, .file = file, .offset = offset, .row = row });
+}
+
+/* One row into at; *len without its LF. Most rows fit in the first read. */
+static cm_err read_line(const struct cm_audit *a, uint64_t offset, uint8_t *at, size_t *len, struct cm_error *err)
+{
+    const uint8_t *lf = NULL;
+    size_t got = 0;
+
+    for (size_t ask = USUAL_ROW; lf == NULL && ask <= CM_ROW_MAX; ask = ask < CM_ROW_MAX ? CM_ROW_MAX : ask + 1) {
+        CM_TRY(cm_fleet_manifest_read(a->fleet, at, ask, offset, &got, err));
+        lf = memchr(at, '\n', got);
+    }
+    *len = lf != NULL ? (size_t) (lf - at) : got;
+    return CM_OK;
 }
 
 /* The rows of a sample, each read on its own. */
 static cm_err cut_sample(struct cm_audit_lane *lane, struct cm_error *err)
 {
     struct cm_audit *const a = lane->audit;
-    size_t used = 0, got = 0;
+    size_t used = 0, len = 0;
 
     lane->lines = 0;
     while (lane->lines < CM_AUDIT_LINES && CM_AUDIT_TEXT - used >= CM_ROW_MAX) {
@@ -37,9 +49,7 @@ static cm_err cut_sample(struct cm_audit_lane *lane, struct cm_error *err)
         if (i == SIZE_MAX)
             break;
         uint8_t *const at = lane->text + used;
-        CM_TRY(cm_fleet_manifest_read(a->fleet, at, CM_ROW_MAX, a->sample[i], &got, err));
-        const uint8_t *const lf = memchr(at, '\n', got);
-        const size_t len = lf != NULL ? (size_t) (lf - at) : got;
+        CM_TRY(read_line(a, a->sample[i], at, &len, err));
         lane->line[lane->lines++] = (struct cm_audit_line) { cm_span(at, len), a->sample[i] };
         used += len;
     }
@@ -52,7 +62,8 @@ static void judge_no_line(struct cm_audit *a, uint64_t offset, size_t got)
     if (got == CM_AUDIT_TEXT)
         cm_audit_find(a, NULL, offset, "manifest.ndjson", offset, "a line longer than a row can be");
     else if (a->run->state != CM_FLEET_OPEN)
-        cm_audit_find(a, NULL, offset, "manifest.ndjson", offset, "the last row is cut off: it has no line feed");
+        cm_audit_find(a, NULL, offset, "manifest.ndjson", offset,
+                      "the last row is cut off: it has no line feed");
 }
 
 /* Cuts the next rows off the manifest. Called by each worker when it needs some, so
@@ -211,7 +222,8 @@ static cm_err run_lanes(struct cm_audit *a, struct cm_error *err)
             continue;
         }
         errno = os;
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't start worker %u of %u; use fewer --workers", started + 1, n);
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't start worker %u of %u; use fewer --workers", started + 1,
+                     n);
         atomic_store(&a->failed, true);
         (void) pthread_mutex_lock(&a->end_lock);
         a->running -= n - started;

@@ -9,7 +9,8 @@
  *
  *   audit.c         threads, the cutting of the manifest into chunks of rows
  *   audit_rows.c    one chunk: its rows are parsed, read in large pieces, judged
- *   audit_set.c     what only the whole fleet shows: repeats, gaps, strays, counts
+ *   audit_set.c     what only the whole fleet shows: repeats, gaps, counts
+ *   audit_dirs.c    what lies in its directories
  *   audit_sample.c  which rows a sample takes
  *
  * Every octet of every segment is accounted for: workers account for the entries

@@ -93,6 +93,21 @@ CM_MUST_CHECK cm_err cm_audit_set(struct cm_audit *a, struct cm_error *err);
 /* The directories alone: for a sample, too. */
 CM_MUST_CHECK cm_err cm_audit_dirs(struct cm_audit *a, struct cm_error *err);
 
+/* The segments or shards that lie in one side's directory, ascending; malloced. */
+struct cm_audit_side {
+    uint32_t *number;
+    bool *named; /* by a row: for the caller to set */
+    size_t count;
+};
+extern const char *const cm_audit_side_name[2]; /* "chains", "keys" */
+int cm_audit_compare_numbers(const void *a, const void *b); /* uint32_t, for qsort and bsearch */
+/* Lists both, and reports what a fleet does not have: other names, leftovers, wrong modes. */
+CM_MUST_CHECK cm_err cm_audit_list(struct cm_audit *a, struct cm_audit_side out[2], struct cm_error *err);
+typedef cm_err cm_audit_on_name(void *arg, const char *name, struct cm_error *err);
+/* Each name in a directory but "." and "..". shown: for messages. */
+CM_MUST_CHECK cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take,
+                                       void *arg, struct cm_error *err);
+
 /* Walks what no row names, from one offset of a segment to another: padding there
  * may be. to == UINT64_MAX: to its end, which must be as the format has it. */
 void cm_audit_gap(struct cm_audit *a, int fd, uint64_t size, const char *file, uint64_t from, uint64_t to);

@@ -4,11 +4,11 @@
  * an octet counts only when it is among the first HEAD of its row, which every row
  * has, so that long rows are as likely as short ones. */
 enum {
-    HEAD = 512,          /* octets; the fixed parts of a row are more than 900 */
+    HEAD = 512, /* octets; the fixed parts of a row are more than 900 */
     ROW_LEAST = 900,
     WINDOW_LEN = 1 << 20,
-    SPARSE = 8192,       /* octets of manifest for each row of a sample that is picked by chance */
-    TRIES_MAX = 10000,   /* for one row: a manifest where that is not enough has no rows */
+    SPARSE = 8192,     /* octets of manifest for each row of a sample that is picked by chance */
+    TRIES_MAX = 10000, /* for one row: a manifest where that is not enough has no rows */
 };
 
 /* SplitMix64 (Steele, Lea, Flood 2014): a stream of 64-bit numbers from a seed. */
@@ -123,7 +123,7 @@ static cm_err try_octet(const struct cm_audit *a, uint64_t *state, uint64_t *row
     /* The octets before this one, the last HEAD of them: a row begins behind a LF. */
     CM_TRY(cm_fleet_manifest_read(a->fleet, head, (size_t) (octet - from), from, &got, err));
     const uint8_t *const lf = memrchr(head, '\n', got);
-    if (lf == NULL && from > 0)
+    if (lf == NULL && octet >= HEAD)
         return CM_E_END;
     *row = lf != NULL ? from + (uint64_t) (lf - head) + 1 : 0;
     return CM_OK;

@@ -1,14 +1,14 @@
+#include "cli/cafiles.h"
 #include "cli/cmd.h"
-#include "cli/input.h"
 #include "cli/msg.h"
 #include "cli/passphrase.h"
 #include "engine/cainit.h"
+#include "engine/secret.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,30 +93,14 @@ static cm_err check_opts(const struct opts *o, struct cm_error *err)
 
 static cm_err open_issuer(struct work *w, struct cm_error *err)
 {
-    const struct opts *o = w->o;
-    char what[PATH_MAX + 16], *cert = NULL;
-    size_t cert_len = 0, key_len = 0;
-    struct cm_secret key = { 0 };
-    cm_err rc = CM_OK;
+    const struct cm_cafiles files = { .cert = w->o->issuer_cert,
+                                      .key = w->o->issuer_key,
+                                      .passphrase_file = w->o->issuer_passphrase_file,
+                                      .passphrase_option = "--issuer-passphrase-file",
+                                      .what = "issuer",
+                                      .allow_insecure = w->o->allow_insecure };
 
-    (void) snprintf(what, sizeof what, "issuer key %s", o->issuer_key);
-    struct cm_passphrase ask = { o->issuer_passphrase_file, "--issuer-passphrase-file", what };
-    rc = cm_input_read(o->issuer_cert, "issuer certificate", &cert, &cert_len, err);
-    if (rc == CM_OK)
-        rc = cm_input_read_secret(o->issuer_key, "issuer key", o->allow_insecure, &key, &key_len, err);
-    if (rc == CM_OK) {
-        const struct cm_ca_conf conf = { .cert_pem = cm_span(cert, cert_len),
-                                         .key_pem = cm_span(key.base, key_len),
-                                         .cert_name = o->issuer_cert,
-                                         .key_name = o->issuer_key,
-                                         .passphrase = cm_passphrase_get,
-                                         .passphrase_arg = &ask };
-        rc = cm_ca_open(&conf, &w->issuer, err);
-    }
-    free(cert);
-    cm_secret_done(&key);
-    CM_TRY(rc);
-    return cm_ca_check(w->issuer, w->now, err);
+    return cm_cafiles_open(&files, w->now, &w->issuer, err);
 }
 
 static cm_err read_passphrase(struct work *w, struct cm_error *err)

@@ -1,4 +1,5 @@
 #include "cli/cmd.h"
+#include "cli/cores.h"
 #include "cli/msg.h"
 #include "engine/cainit.h"
 #include "io/file.h"
@@ -7,8 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -84,45 +83,18 @@ static void look_processor(struct report *r)
         say(r, NOTE, "processor", "%s", model);
 }
 
-/* Hundredths of a core that the cgroup at `path` and those above it allow; 0: no
- * limit. Version 2 only; version 1 has no file of this name. */
-static unsigned long cgroup_limit(void)
-{
-    char group[PATH_MAX] = "", path[PATH_MAX + 32], value[64];
-    unsigned long least = 0;
-
-    if (!read_field("/proc/self/cgroup", "0::", group, sizeof group))
-        return 0;
-    for (;;) {
-        unsigned long quota = 0, period = 0;
-        (void) snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
-        if (read_field(path, "", value, sizeof value) && sscanf(value, "%lu %lu", &quota, &period) == 2 &&
-            period > 0)
-            if (least == 0 || quota * 100 / period < least)
-                least = quota * 100 / period;
-        char *slash = strrchr(group, '/');
-        if (slash == NULL)
-            break;
-        *slash = '\0';
-    }
-    return least;
-}
-
 static void look_cores(struct report *r)
 {
+    static struct cm_cores cores;
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    const unsigned long limit = cgroup_limit();
-    cpu_set_t set;
-    int usable = (int) online;
 
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        usable = CPU_COUNT(&set);
-    if (limit > 0)
-        say(r, limit < 100u * (unsigned) usable ? NOTE : OK, "cores",
-            "%d usable of %ld; the cgroup's cpu.max allows the time of %lu.%02lu", usable, online,
-            limit / 100, limit % 100);
+    cm_cores_look(&cores);
+    if (cores.quota > 0)
+        say(r, cores.quota < 100 * cores.count ? NOTE : OK, "cores",
+            "%zu usable of %ld; the cgroup's cpu.max allows the time of %lu.%02lu; mint takes %u workers",
+            cores.count, online, cores.quota / 100, cores.quota % 100, cm_cores_workers(&cores));
     else
-        say(r, OK, "cores", "%d usable of %ld, no cgroup limit", usable, online);
+        say(r, OK, "cores", "%zu usable of %ld, no cgroup limit", cores.count, online);
 }
 
 struct amount {

@@ -34,12 +34,14 @@ static const struct cm_arg args[] = {
     { "id-pattern", CM_ARG_STR, OPT(id_pattern), 0, 0, NULL, "PATTERN",
       "device ids of --count, with {seq} {seq:08} {seq:08x} {mac} {uuid}; SN{seq:08}" },
     { "devices", CM_ARG_STR, OPT(devices), 0, 0, NULL, "FILE", "device ids, one a line, instead of --count" },
-    { "mac-base", CM_ARG_STR, OPT(mac_base), 0, 0, NULL, "MAC", "{mac} of the first device; 00:00:00:00:00:00" },
+    { "mac-base", CM_ARG_STR, OPT(mac_base), 0, 0, NULL, "MAC",
+      "{mac} of the first device; 00:00:00:00:00:00" },
     { "key", CM_ARG_STR, OPT(key), 0, 0, NULL, "ALG",
       "P-256, P-384, P-521, RSA-2048, RSA-3072, RSA-4096, Ed25519; P-256" },
     { "profile", CM_ARG_STR, OPT(profile), 0, 0, NULL, "NAME|FILE", "what the certificates say; aws-iot" },
     { "subject", CM_ARG_STR, OPT(subject), 0, 0, NULL, "NAME", "'/O=Acme/CN={id}'; the profile's" },
-    { "san", CM_ARG_STR, OPT(san), 0, 0, NULL, "SAN", "'DNS:{id}.example.com,URI:urn:x:{mac}'; the profile's" },
+    { "san", CM_ARG_STR, OPT(san), 0, 0, NULL, "SAN",
+      "'DNS:{id}.example.com,URI:urn:x:{mac}'; the profile's" },
     { "signature", CM_ARG_STR, OPT(signature), 0, 0, NULL, "NAME",
       "ecdsa-with-SHA256, RSASSA-PSS-SHA256, …; what goes with the CA key" },
     { "days", CM_ARG_U32, OPT(days), 1, 3652059, NULL, "N", "validity from now; as long as the CA" },
@@ -52,13 +54,15 @@ static const struct cm_arg args[] = {
     { "order", CM_ARG_STR, OPT(order), 0, 0, NULL, "TEXT", "goes into every manifest row" },
     { "layout", CM_ARG_CHOICE, OPT(layout), 0, 0, layouts, NULL,
       "tar segments, a tree of files, or nothing (to measure); tar" },
-    { "key-format", CM_ARG_CHOICE, OPT(key_format), 0, 0, key_formats, NULL, "form of the private keys; pkcs8" },
+    { "key-format", CM_ARG_CHOICE, OPT(key_format), 0, 0, key_formats, NULL,
+      "form of the private keys; pkcs8" },
     { "encoding", CM_ARG_CHOICE, OPT(encoding), 0, 0, encodings, NULL, "of bundles and keys; pem" },
     { "plaintext-keys", CM_ARG_FLAG, OPT(plaintext_keys), 0, 0, NULL, NULL,
       "write private keys unencrypted; must be said" },
     { "workers", CM_ARG_U32, OPT(workers), 1, 1024, NULL, "N", "threads that mint; one a core" },
     { "batch", CM_ARG_U32, OPT(batch), 1, 65536, NULL, "N", "devices a batch; by key algorithm" },
-    { "io", CM_ARG_CHOICE, OPT(io), 0, 0, ios, NULL, "how segments are written; io_uring where it can be had" },
+    { "io", CM_ARG_CHOICE, OPT(io), 0, 0, ios, NULL,
+      "how segments are written; io_uring where it can be had" },
     { "sync", CM_ARG_CHOICE, OPT(sync), 0, 0, syncs, NULL,
       "none: nothing is forced to disk, a power cut may lose all; commit" },
     { "explain", CM_ARG_FLAG, OPT(explain), 0, 0, NULL, NULL, "say what would be done, and write nothing" },
@@ -105,10 +109,10 @@ struct run {
     struct cm_rundir dir;
     bool dir_open;
     struct cm_sink *bundles, *manifest;
-    json_t *json;              /* run.json */
+    json_t *json; /* run.json */
     struct cm_pipeline_stats stats;
     double seconds, cpu_seconds;
-    char how[128], why[200];   /* how segments were written, and why not otherwise */
+    char how[128], why[200]; /* how segments were written, and why not otherwise */
 };
 
 static double clock_s(clockid_t id)
@@ -142,17 +146,18 @@ static json_t *request_json(const struct cm_mint_plan *p)
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
     return json_pack(
-        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s}", "devices",
-        (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s}",
+        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
         (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern",
-        o->devices != NULL       ? NULL
+        o->devices != NULL      ? NULL
         : o->id_pattern != NULL ? o->id_pattern
-                                 : "SN{seq:08}",
+                                : "SN{seq:08}",
         "list_sha256", hash[0] != '\0' ? hash : NULL, "mac_base", o->mac_base != NULL ? mac : NULL, "key",
-        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san", p->san_text,
-        "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot", o->lot, "sku", o->sku,
-        "order", o->order, "layout", layouts[o->layout], "key_format", key_formats[o->key_format], "encoding",
-        encodings[o->encoding], "keys_dir", o->keys_out, "keys", "plaintext");
+        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san",
+        p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
+        o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
+        key_formats[o->key_format], "encoding", encodings[o->encoding], "keys_dir", o->keys_out, "keys",
+        "plaintext");
 }
 
 static json_t *run_json(const struct cm_mint_plan *p)
@@ -160,10 +165,11 @@ static json_t *run_json(const struct cm_mint_plan *p)
     char created[24];
 
     time_text(p->now, created);
-    return json_pack("{s:s s:i s:s s:s s:s s:s s:o s:{s:s s:s} s:n}", "format", "certmill-fleet", "version", 1,
-                     "run_id", p->run_id_text, "engine", "certmill " CM_VERSION, "libcrypto",
+    return json_pack("{s:s s:i s:s s:s s:s s:s s:o s:{s:s s:s} s:n}", "format", "certmill-fleet", "version",
+                     1, "run_id", p->run_id_text, "engine", "certmill " CM_VERSION, "libcrypto",
                      cm_sigalg_libcrypto(), "created_at", created, "request", request_json(p), "ca",
-                     "certificate_id", cm_ca_certificate_id(p->ca), "subject", cm_ca_subject_text(p->ca), "outcome");
+                     "certificate_id", cm_ca_certificate_id(p->ca), "subject", cm_ca_subject_text(p->ca),
+                     "outcome");
 }
 
 static cm_err open_sinks(struct run *r, struct cm_error *err)
@@ -184,7 +190,7 @@ static cm_err open_sinks(struct run *r, struct cm_error *err)
         .chain_slab = cm_pool_chain_slab(p->pool),
         .key_slab = cm_pool_key_slab(p->pool),
         .segment_bytes = CM_SEGMENT_BYTES,
-        .rows_max = ((size_t) p->pipeline.commit.devices + p->batch.devices) * row,
+        .rows_max = ((size_t) p->pipeline.commit.devices + p->batch.devices) * row + 4096,
     };
     const struct cm_sink_ops *bundles = cm_sink_find(layouts[layout]);
     const struct cm_sink_ops *rows = cm_sink_find(layout == CM_LAYOUT_NONE ? "norows" : "ndjson");
@@ -249,9 +255,7 @@ static cm_err run_pipeline(struct run *r, struct cm_error *err)
 
 static const char *state_of(const struct run *r, cm_err rc)
 {
-    return rc != CM_OK                                          ? "failed"
-           : r->stats.committed == r->plan.source->devices ? "complete"
-                                                                : "stopped";
+    return rc != CM_OK ? "failed" : r->stats.committed == r->plan.source->devices ? "complete" : "stopped";
 }
 
 static cm_err write_outcome(struct run *r, cm_err rc, struct cm_error *err)
@@ -264,9 +268,9 @@ static cm_err write_outcome(struct run *r, cm_err rc, struct cm_error *err)
     time_text(cm_when_now(), ended);
     if (fstatat(r->dir.fd, "manifest.ndjson", &st, 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't look at %s/manifest.ndjson", r->dir.path);
-    json_t *outcome = json_pack("{s:s s:I s:I s:s}", "state", state_of(r, rc), "devices",
-                                (json_int_t) r->stats.committed, "manifest_bytes", (json_int_t) st.st_size, "ended_at",
-                                ended);
+    json_t *outcome =
+        json_pack("{s:s s:I s:I s:s}", "state", state_of(r, rc), "devices", (json_int_t) r->stats.committed,
+                  "manifest_bytes", (json_int_t) st.st_size, "ended_at", ended);
     if (outcome == NULL || json_object_set_new(r->json, "outcome", outcome) != 0)
         CM_FAIL(err, CM_E_NOMEM, "no memory for run.json");
     return cm_rundir_write_run(&r->dir, r->json, err);
@@ -279,16 +283,16 @@ static cm_err print_summary(const struct run *r, cm_err rc, struct cm_error *err
     const double cores = p->pipeline.workers < p->cores.count ? p->pipeline.workers : (double) p->cores.count;
 
     if (r->common->json)
-        return cm_msg_json(json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id", p->run_id_text,
-                                     "out", p->o->out, "state", state_of(r, rc), "requested",
-                                     (json_int_t) p->source->devices, "devices", (json_int_t) r->stats.committed,
-                                     "bytes", (json_int_t) r->stats.committed_bytes, "commits",
-                                     (json_int_t) r->stats.commits, "seconds", r->seconds, "cpu_seconds",
-                                     r->cpu_seconds, "devices_per_second", n / s, "devices_per_second_per_core",
-                                     n / s / cores, "devices_per_cpu_second",
-                                     r->cpu_seconds > 0 ? n / r->cpu_seconds : 0, "workers",
-                                     (int) p->pipeline.workers, "io", r->how, "io_note", r->why),
-                           err);
+        return cm_msg_json(
+            json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
+                      p->run_id_text, "out", p->o->out, "state", state_of(r, rc), "requested",
+                      (json_int_t) p->source->devices, "devices", (json_int_t) r->stats.committed, "bytes",
+                      (json_int_t) r->stats.committed_bytes, "commits", (json_int_t) r->stats.commits,
+                      "seconds", r->seconds, "cpu_seconds", r->cpu_seconds, "devices_per_second", n / s,
+                      "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
+                      r->cpu_seconds > 0 ? n / r->cpu_seconds : 0, "workers", (int) p->pipeline.workers, "io",
+                      r->how, "io_note", r->why),
+            err);
     if (r->common->quiet)
         return CM_OK;
     (void) printf("%s %llu of %llu devices (%s) in %.2f s: %.0f a second, %.0f a second and core\n",
@@ -296,8 +300,9 @@ static cm_err print_summary(const struct run *r, cm_err rc, struct cm_error *err
                   (unsigned long long) p->source->devices, p->pipeline.mint.key->name, r->seconds, n / s,
                   n / s / cores);
     if (r->dir_open)
-        (void) printf("  %s: %.1f MB in %llu commits%s%s\n", p->o->out, (double) r->stats.committed_bytes / 1e6,
-                      (unsigned long long) r->stats.commits, r->how[0] != '\0' ? ", by " : "", r->how);
+        (void) printf("  %s: %.1f MB in %llu commits%s%s\n", p->o->out,
+                      (double) r->stats.committed_bytes / 1e6, (unsigned long long) r->stats.commits,
+                      r->how[0] != '\0' ? ", by " : "", r->how);
     return CM_OK;
 }
 
@@ -307,8 +312,8 @@ static void print_advice(const struct run *r, cm_err rc)
     if (!r->dir_open || r->common->quiet || (rc == CM_OK && arrived == 0))
         return;
     cm_msg_note("%llu of %llu devices are durable in %s; `certmill verify %s` audits them",
-                (unsigned long long) r->stats.committed, (unsigned long long) r->plan.source->devices, r->dir.path,
-                r->dir.path);
+                (unsigned long long) r->stats.committed, (unsigned long long) r->plan.source->devices,
+                r->dir.path, r->dir.path);
 }
 
 static void notices(const struct run *r)
@@ -321,7 +326,8 @@ static void notices(const struct run *r)
     if (r->why[0] != '\0')
         cm_msg_note("segments are written with blocking calls: %s", r->why);
     if (!cm_ca_has_ski(r->plan.ca))
-        cm_msg_note("the CA certificate has no subject key identifier; the certificates name it by its key's hash");
+        cm_msg_note(
+            "the CA certificate has no subject key identifier; the certificates name it by its key's hash");
 }
 
 static void close_run(struct run *r)
@@ -351,6 +357,10 @@ static cm_err mint(struct run *r, struct cm_error *err)
     }
     notices(r);
     rc = run_pipeline(r, err);
+    if (rc != CM_OK && r->stats.committed == 0 && r->dir_open) {
+        cm_rundir_undo(&r->dir); /* nothing is lost, and the same command may be given again */
+        return rc;
+    }
     after = write_outcome(r, rc, &late);
     if (getrusage(RUSAGE_SELF, &use) == 0)
         r->cpu_seconds = (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
@@ -390,9 +400,10 @@ const struct cm_cmd cm_cmd_mint = {
     .name = "mint",
     .usage = "--ca FILE --ca-key FILE --out DIR (--count N | --devices FILE) --plaintext-keys [OPTIONS]",
     .summary = "mint a fleet: keys, certificates, bundles, manifest",
-    .notes = "Placeholders: {id}, {seq}, {seq:08} (zero-padded), {seq:08x} (hex), {mac} (counted from\n"
-             "--mac-base), {uuid} (version 5, of the run and the number). SIGINT and SIGTERM end the run after\n"
-             "the devices in hand and leave a fleet that `certmill verify` accepts as far as it went.",
+    .notes =
+        "Placeholders: {id}, {seq}, {seq:08} (zero-padded), {seq:08x} (hex), {mac} (counted from\n"
+        "--mac-base), {uuid} (version 5, of the run and the number). SIGINT and SIGTERM end the run after\n"
+        "the devices in hand and leave a fleet that `certmill verify` accepts as far as it went.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct cm_mint_opts),

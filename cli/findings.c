@@ -1,4 +1,5 @@
 #include "cli/findings.h"
+#include "cli/term.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -106,30 +107,18 @@ static void sort(struct cm_findings *f)
     f->sorted = true;
 }
 
-/* Ids and file names come from the disk and must not drive the terminal: C0, DEL,
- * and C1 in UTF-8 are shown as \xNN. */
-static void print_text(const char *text)
-{
-    for (const unsigned char *at = (const unsigned char *) text; *at != '\0'; at++) {
-        if (*at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0))
-            (void) fprintf(stderr, "\\x%02x", *at);
-        else
-            (void) fputc(*at, stderr);
-    }
-}
-
 static void print_one(const struct cm_finding *item)
 {
     const char *const subject = item->device_id != NULL ? item->device_id : item->file;
 
     if (subject != NULL) {
-        print_text(subject);
+        cm_term_put(stderr, subject);
         (void) fputs(": ", stderr);
     }
-    print_text(item->what);
+    cm_term_put(stderr, item->what);
     if (item->device_id != NULL && item->file != NULL) {
         (void) fputs(" (", stderr);
-        print_text(item->file);
+        cm_term_put(stderr, item->file);
         if (item->offset != CM_FINDING_NO_OFFSET)
             (void) fprintf(stderr, " at offset %llu", (unsigned long long) item->offset);
         (void) fputc(')', stderr);

@@ -53,11 +53,9 @@ static char *name_text(X509_NAME *name)
     if (out == NULL || X509_NAME_print_ex(out, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0)
         return NULL;
     len = BIO_get_mem_data(out, &text);
-    copy = malloc((size_t) len + 1);
-    if (copy != NULL) {
+    copy = len >= 0 ? calloc(1, (size_t) len + 1) : NULL;
+    if (copy != NULL && len > 0)
         memcpy(copy, text, (size_t) len);
-        copy[len] = '\0';
-    }
     return copy;
 }
 

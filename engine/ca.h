@@ -86,7 +86,8 @@ size_t cm_signer_max(const struct cm_signer *s);
 CM_MUST_CHECK cm_err cm_signer_sign(struct cm_signer *s, struct cm_span tbs, uint8_t *sig, size_t *sig_len,
                                     struct cm_error *err);
 /* Checks a signature with the public key out of the CA's certificate. */
-CM_MUST_CHECK cm_err cm_signer_verify(struct cm_signer *s, struct cm_span tbs, struct cm_span sig, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_signer_verify(struct cm_signer *s, struct cm_span tbs, struct cm_span sig,
+                                      struct cm_error *err);
 void cm_signer_close(struct cm_signer *s); /* NULL accepted */
 
 #endif

@@ -338,9 +338,15 @@ static cm_err check_usage(const struct cm_ca *ca, size_t i, const EXTENDED_KEY_U
 
 cm_err cm_ca_check_leaf(const struct cm_ca *ca, X509 *leaf, struct cm_error *err)
 {
-    EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(leaf, NID_ext_key_usage, NULL, NULL);
+    EXTENDED_KEY_USAGE *usage = NULL;
     cm_err rc = CM_OK;
 
+    /* Asking for the flags has libcrypto take the extensions in: before that
+     * NAME_CONSTRAINTS_check sees no alternative names and lets everything pass. */
+    if ((X509_get_extension_flags(leaf) & EXFLAG_INVALID) != 0)
+        CM_FAIL(err, CM_E_INPUT,
+                "the devices' certificate has an extension that can't be read; mend the profile");
+    usage = X509_get_ext_d2i(leaf, NID_ext_key_usage, NULL, NULL);
     for (size_t i = 0; rc == CM_OK && i < ca->count; i++)
         if (ca->link[i].usage != NULL)
             rc = check_usage(ca, i, usage, err);

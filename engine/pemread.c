@@ -1,4 +1,5 @@
 #include "engine/pemread.h"
+#include "engine/secret.h"
 
 enum { LINE = 64, LABEL_LINE_MAX = 64 };
 
@@ -26,40 +27,48 @@ bool cm_pemread_is(struct cm_span text, const char *label)
     return take(&text, label_line("BEGIN", label, room));
 }
 
-/* All ones when lo <= c <= hi, else 0; c is at most 255. */
-static uint32_t within(uint32_t c, uint32_t lo, uint32_t hi)
+/* 0xff when lo <= c <= hi, else 0. */
+static inline uint8_t within(uint8_t c, uint8_t lo, uint8_t hi)
 {
-    return (((c - lo) | (hi - c)) >> 31) - 1;
+    return (uint8_t) - (uint8_t) ((c >= lo) & (c <= hi));
 }
 
 /* The value of a base64 character, or 0x80 when it is none. */
-static uint32_t value(uint32_t c)
+static inline uint8_t value(uint8_t c)
 {
-    const uint32_t upper = within(c, 'A', 'Z'), lower = within(c, 'a', 'z'), digit = within(c, '0', '9');
-    const uint32_t plus = within(c, '+', '+'), slash = within(c, '/', '/');
+    const uint8_t upper = within(c, 'A', 'Z'), lower = within(c, 'a', 'z'), digit = within(c, '0', '9');
+    const uint8_t plus = within(c, '+', '+'), slash = within(c, '/', '/');
+    const uint8_t any = upper | lower | digit | plus | slash;
 
-    return (upper & (c - 'A')) | (lower & (c - 'a' + 26)) | (digit & (c - '0' + 52)) | (plus & 62) |
-           (slash & 63) | (~(upper | lower | digit | plus | slash) & 0x80);
+    return (uint8_t) ((upper & (c - 'A')) | (lower & (c - 'a' + 26)) | (digit & (c - '0' + 52)) |
+                      (plus & 62) | (slash & 63) | (~any & 0x80));
 }
 
-/* n characters, 4 to a group; only the last group of the last line may be padded:
- * pad says by how much. False: a stray character, or bits left over that aren't zero. */
+/* n characters, of which the last `pad` are padding, 0 to 2. False: a stray character,
+ * or bits left over that aren't zero. Works on whole lines, in loops that compilers turn
+ * into vector code: this is the larger part of reading a device. */
 static bool decode_line(const uint8_t *at, size_t n, size_t pad, uint8_t *out)
 {
-    uint32_t bad = 0;
+    uint8_t v[LINE], octet[LINE / 4 * 3], bad = 0;
+    const size_t len = n / 4 * 3 - pad;
 
-    for (size_t i = 0; i < n; i += 4, out += 3) {
-        const size_t drop = i + 4 == n ? pad : 0;
-        uint32_t group = 0;
-        for (size_t j = 0; j < 4; j++) {
-            const uint32_t v = j < 4 - drop ? value(at[i + j]) : 0;
-            bad |= v & 0x80;
-            group = group << 6 | (v & 0x3f);
-        }
-        bad |= group & ((1u << (8 * drop)) - 1);
-        for (size_t j = 0; j < 3 - drop; j++)
-            out[j] = (uint8_t) (group >> (16 - 8 * j));
+    memset(v, 'A', sizeof v); /* what is missing counts as zero bits */
+    memcpy(v, at, n - pad);
+    for (size_t i = 0; i < LINE; i++)
+        v[i] = value(v[i]);
+    for (size_t i = 0; i < LINE; i++)
+        bad |= v[i];
+    for (size_t i = 0; i < LINE / 4; i++) {
+        octet[3 * i] = (uint8_t) (v[4 * i] << 2 | v[4 * i + 1] >> 4);
+        octet[3 * i + 1] = (uint8_t) (v[4 * i + 1] << 4 | v[4 * i + 2] >> 2);
+        octet[3 * i + 2] = (uint8_t) (v[4 * i + 2] << 6 | v[4 * i + 3]);
     }
+    bad &= 0x80;
+    for (size_t i = len; i < n / 4 * 3; i++)
+        bad |= octet[i];
+    memcpy(out, octet, len);
+    cm_secret_wipe(v, sizeof v);
+    cm_secret_wipe(octet, sizeof octet);
     return bad == 0;
 }
 

@@ -202,10 +202,12 @@ bool cm_file_direct(int fd)
 {
 #ifdef STATX_DIOALIGN
     struct statx st;
-
-    return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 && (st.stx_mask & STATX_DIOALIGN) != 0 &&
+    const int flags = fcntl(fd, F_GETFL);
+    const bool fits = statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 && (st.stx_mask & STATX_DIOALIGN) != 0 &&
            st.stx_dio_mem_align != 0 && st.stx_dio_offset_align != 0 && st.stx_dio_mem_align <= 4096 &&
            st.stx_dio_offset_align <= 4096;
+
+    return flags >= 0 && fits && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
 #else
     (void) fd;
     return false;

@@ -33,7 +33,8 @@ CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *nam
 /* Removes directory `name` and the plain files in it, their octets overwritten
  * first when `wipe`. A directory that is not there is fine. */
 CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err);
-/* Does writing to this file past the page cache work (statx DIOALIGN), with 4096-octet units? */
+/* Switches the file to direct I/O where the file system takes it in units of 4096
+ * octets (statx DIOALIGN); false: it goes through the page cache. */
 bool cm_file_direct(int fd);
 void cm_fd_close(int *fd); /* -1 accepted, set to -1; for descriptors with nothing left to lose */
 

@@ -81,7 +81,7 @@ CM_MUST_CHECK cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet
                                          struct cm_error *err);
 
 /* The row at an offset, into *out: finds its end, parses it. line (may be NULL):
- * malloced, the row as it stands, without LF. */
+ * malloced, the row as it stands, without the LF and spaces before it. */
 CM_MUST_CHECK cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out, char **line,
                                      struct cm_error *err);
 /* The row of a device id, or of a certificate id (64 lowercase hex digits). By the

@@ -43,13 +43,14 @@ cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row 
     if (text == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for a row");
     rc = cm_fleet_manifest_read(f, text, CM_ROW_MAX, offset, &got, err);
-    char *lf = rc == CM_OK ? memchr(text, '\n', got) : NULL;
+    const char *lf = rc == CM_OK ? memchr(text, '\n', got) : NULL;
     if (rc == CM_OK && lf == NULL)
         rc = cm_fail(err, CM_E_INPUT, CM_HERE, "manifest.ndjson at offset %llu: no whole row",
                      (unsigned long long) offset);
     if (rc == CM_OK) {
-        *lf = '\0';
-        rc = cm_rowread_parse(cm_span(text, (size_t) (lf - text)), &row, err);
+        const struct cm_span line_text = cm_span(text, cm_rowread_len(cm_span(text, (size_t) (lf - text))));
+        text[line_text.len] = '\0';
+        rc = cm_rowread_parse(line_text, &row, err);
     }
     if (rc == CM_OK) {
         *out = row;

@@ -278,6 +278,7 @@ cm_err cm_rowread_parse(struct cm_span text, struct cm_row *out, struct cm_error
 
     if (text.len >= CM_ROW_MAX)
         CM_FAIL(err, CM_E_INPUT, "longer than %d octets", CM_ROW_MAX);
+    text.len = cm_rowread_len(text);
     if (has_space(text))
         CM_FAIL(err, CM_E_INPUT, "white space outside strings");
     row.root = json_loadb((const char *) text.data, text.len, JSON_REJECT_DUPLICATES, &why);
@@ -293,6 +294,14 @@ cm_err cm_rowread_parse(struct cm_span text, struct cm_row *out, struct cm_error
     else
         *out = row;
     return rc;
+}
+
+/* The last row of a commit is followed by spaces up to its LF. */
+size_t cm_rowread_len(struct cm_span text)
+{
+    while (text.len > 0 && text.data[text.len - 1] == ' ')
+        text.len--;
+    return text.len;
 }
 
 void cm_rowread_done(struct cm_row *row)

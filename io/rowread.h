@@ -8,7 +8,7 @@
  *
  * Independent of the writer: the JSON is read by jansson, nothing is shared with
  * engine/row.c. Exactly the keys of the contract, each once, in any order, each of
- * its type and form; no white space outside strings.
+ * its type and form; no white space outside strings, but for spaces at the end.
  *
  *  Ownership  a cm_row owns everything in it until cm_rowread_done; its strings are
  *             NUL-terminated UTF-8 without a NUL inside.
@@ -55,6 +55,8 @@ struct cm_row {
     struct json_t *root;
 };
 
+/* Octets of the row itself, without the spaces that may stand before the LF. */
+size_t cm_rowread_len(struct cm_span text);
 /* text: the row without its LF. */
 CM_MUST_CHECK cm_err cm_rowread_parse(struct cm_span text, struct cm_row *out, struct cm_error *err);
 void cm_rowread_done(struct cm_row *row); /* a zeroed row is accepted */

@@ -136,7 +136,7 @@ cm_err cm_rundir_write_run(const struct cm_rundir *d, const json_t *run, struct 
 
 void cm_rundir_undo(struct cm_rundir *d)
 {
-    static const char *const file[] = { "run.json", "run.json.part", "ca.pem", "ca.pem.part", "manifest.ndjson" };
+    static const char *const file[] = { "run.json", "run.json.part", "ca.pem", "ca.pem.part", "manifest.ndjson", "index" };
     const bool keys_inside = strncmp(d->keys_path, d->path, strlen(d->path)) == 0;
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {

@@ -87,10 +87,6 @@ static cm_err half_open(int dirfd, const char *dir, uint32_t number, mode_t mode
     (void) snprintf(h->path, sizeof h->path, "%.220s/%s", dir, name);
     CM_TRY(cm_file_create(dirfd, dir, name, 0, mode, &h->fd, err));
     h->direct = cm_file_direct(h->fd);
-    if (h->direct) {
-        const int flags = fcntl(h->fd, F_GETFL);
-        h->direct = flags >= 0 && fcntl(h->fd, F_SETFL, flags | O_DIRECT) == 0;
-    }
     return CM_OK;
 }
 
@@ -350,12 +346,17 @@ static cm_err tar_sync(struct cm_sink *base, struct cm_error *err)
     return sync_segment(s, g, c.chain_len, c.key_len, err);
 }
 
-/* Takes away what no sync covered; key octets are overwritten first. */
+/* Takes away what no sync covered; key octets are overwritten first. The file may
+ * be shorter than what was put: the failure may have been a full disk. */
 static cm_err cut_half(const struct tar_sink *s, struct half *h, bool is_key, struct cm_error *err)
 {
-    for (uint64_t at = h->synced; is_key && at < h->len; at += CM_TAR_END)
+    const off_t end = lseek(h->fd, 0, SEEK_END);
+
+    if (end < 0)
+        CM_FAIL(err, CM_E_IO, "can't find the end of %s", h->path);
+    for (uint64_t at = h->synced; is_key && at + CM_TAR_END <= (uint64_t) end; at += CM_TAR_END)
         CM_TRY(cm_file_write(h->fd, h->path, s->zeros, CM_TAR_END, at, err));
-    if (is_key && h->len > h->synced && s->conf.durable)
+    if (is_key && (uint64_t) end > h->synced && s->conf.durable)
         CM_TRY(cm_file_sync(h->fd, h->path, err));
     return cm_file_truncate(h->fd, h->path, h->synced, err);
 }
@@ -364,8 +365,9 @@ static cm_err finish_segment(struct tar_sink *s, struct segment *g, struct cm_er
 {
     char part[24];
 
-    CM_TRY(cut_half(s, &g->key, true, err));
+    /* The chain first: on a full disk that makes room for all that follows. */
     CM_TRY(cut_half(s, &g->chain, false, err));
+    CM_TRY(cut_half(s, &g->key, true, err));
     if (g->chain.synced > 0)
         return end_segment(s, g, err);
     name_of(g->number, ".part", part);

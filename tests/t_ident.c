@@ -103,7 +103,8 @@ static void add_ext(X509 *x509, X509 *issuer, int nid, const char *value)
     cr_assert_eq(X509_add_ext(x509, ext, -1), 1);
 }
 
-static X509 *new_cert(EVP_PKEY *key, const char *o, const char *cn, X509 *issuer, const char *from, const char *to)
+static X509 *new_cert(EVP_PKEY *key, const char *o, const char *cn, X509 *issuer, const char *from,
+                      const char *to)
 {
     X509 *x509 = X509_new();
     CM_AUTO(BIGNUM) serial = BN_new();
@@ -112,9 +113,10 @@ static X509 *new_cert(EVP_PKEY *key, const char *o, const char *cn, X509 *issuer
     cr_assert(X509_set_version(x509, X509_VERSION_3) == 1 &&
               BN_rand(serial, 158, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
               BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x509)) != NULL);
-    cr_assert(X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *) o, -1, -1, 0) == 1 &&
-              X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) cn, -1, -1, 0) == 1 &&
-              X509_set_subject_name(x509, name) == 1);
+    cr_assert(
+        X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *) o, -1, -1, 0) == 1 &&
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) cn, -1, -1, 0) == 1 &&
+        X509_set_subject_name(x509, name) == 1);
     cr_assert_eq(X509_set_issuer_name(x509, issuer != NULL ? X509_get_subject_name(issuer) : name), 1);
     cr_assert(ASN1_TIME_set_string_X509(X509_getm_notBefore(x509), from) == 1 &&
               ASN1_TIME_set_string_X509(X509_getm_notAfter(x509), to) == 1);
@@ -140,7 +142,8 @@ static void sign_cert(X509 *x509, EVP_PKEY *key, const struct cm_sigalg *alg)
     cr_assert_gt(X509_sign_ctx(x509, ctx), 0, "%s", alg->name);
 }
 
-static X509 *new_ca(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *signer, const struct cm_sigalg *alg)
+static X509 *new_ca(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *signer,
+                    const struct cm_sigalg *alg)
 {
     X509 *x509 = new_cert(key, "Acme & Söhne", cn, issuer, "20200101000000Z", "20551231235959Z");
 
@@ -208,12 +211,12 @@ void t_sign(EVP_PKEY *key, const struct cm_sigalg *alg, struct cm_span tbs, stru
     sig->len = len;
 }
 
-#define ENCODE(blob, i2d, object)                                                                                \
-    do {                                                                                                         \
-        unsigned char *at_ = (blob).data;                                                                        \
-        const int len_ = i2d((object), &at_);                                                                    \
-        cr_assert(len_ > 0 && len_ <= T_BLOB_MAX);                                                               \
-        (blob).len = (size_t) len_;                                                                              \
+#define ENCODE(blob, i2d, object)                                                                            \
+    do {                                                                                                     \
+        unsigned char *at_ = (blob).data;                                                                    \
+        const int len_ = i2d((object), &at_);                                                                \
+        cr_assert(len_ > 0 && len_ <= T_BLOB_MAX);                                                           \
+        (blob).len = (size_t) len_;                                                                          \
     } while (0)
 
 static void take_validity(X509 *leaf, struct t_blob *out)
@@ -248,7 +251,8 @@ void t_take_apart(X509 *leaf, struct t_parts *parts)
     part[T_OUTER] = part[T_INNER];
 }
 
-void t_put_together(const struct t_parts *parts, EVP_PKEY *signer, const struct cm_sigalg *alg, struct t_blob *der)
+void t_put_together(const struct t_parts *parts, EVP_PKEY *signer, const struct cm_sigalg *alg,
+                    struct t_blob *der)
 {
     const struct t_blob *part = parts->part;
     struct t_blob tbs = { .len = 0 }, exts = { .len = 0 }, seq = { .len = 0 }, all = { .len = 0 };

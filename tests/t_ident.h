@@ -36,7 +36,7 @@ struct t_ca {
     EVP_PKEY *key;
     X509 *x509, *root;
     const struct cm_sigalg *sig;
-    struct t_blob pem;     /* ca.pem: CA, root */
+    struct t_blob pem; /* ca.pem: CA, root */
     struct t_blob der[2];
 };
 void t_ca_init(struct t_ca *ca, const char *key_alg, const char *sig_alg);
@@ -47,9 +47,23 @@ X509 *t_leaf(const struct t_ca *ca, EVP_PKEY *key, const char *not_after);
 void t_sign(EVP_PKEY *key, const struct cm_sigalg *alg, struct cm_span tbs, struct t_blob *sig);
 
 enum t_part {
-    T_VERSION, T_SERIAL, T_INNER, T_ISSUER, T_VALIDITY, T_SUBJECT, T_SPKI,
-    T_BASIC, T_USAGE, T_EKU, T_SKI, T_AKI, T_EXTRA, /* extensions; EXTRA is empty */
-    T_TBS_TAIL, T_OUTER, T_CERT_TAIL, T_TAIL,       /* tails are empty */
+    T_VERSION,
+    T_SERIAL,
+    T_INNER,
+    T_ISSUER,
+    T_VALIDITY,
+    T_SUBJECT,
+    T_SPKI,
+    T_BASIC,
+    T_USAGE,
+    T_EKU,
+    T_SKI,
+    T_AKI,
+    T_EXTRA, /* extensions; EXTRA is empty */
+    T_TBS_TAIL,
+    T_OUTER,
+    T_CERT_TAIL,
+    T_TAIL, /* tails are empty */
     T_PARTS,
 };
 struct t_parts {
@@ -58,7 +72,8 @@ struct t_parts {
 };
 void t_take_apart(X509 *leaf, struct t_parts *parts);
 /* signer NULL: an empty signature. alg: what signs, whatever the parts say. */
-void t_put_together(const struct t_parts *parts, EVP_PKEY *signer, const struct cm_sigalg *alg, struct t_blob *der);
+void t_put_together(const struct t_parts *parts, EVP_PKEY *signer, const struct cm_sigalg *alg,
+                    struct t_blob *der);
 
 /* One damage to a certificate, and words of the finding that it must give. */
 struct t_damage {

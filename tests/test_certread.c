@@ -1,8 +1,8 @@
-/* Goal: the strict reader accepts what libcrypto makes for every key algorithm and reads the same facts out of
- * it, and refuses each certificate of a table of damaged ones for its own damage.
- * Method: certificates come from libcrypto's X509 calls; facts are compared with libcrypto's getters; damaged
- * ones differ from a good one in a single DER part (t_damage.c). Random damage is judged by a property: what the
- * reader accepts, libcrypto reads too and would encode to the same octets. */
+/* Goal: the strict reader accepts what libcrypto makes for every key algorithm and reads the same facts out
+ * of it, and refuses each certificate of a table of damaged ones for its own damage. Method: certificates
+ * come from libcrypto's X509 calls; facts are compared with libcrypto's getters; damaged ones differ from a
+ * good one in a single DER part (t_damage.c). Random damage is judged by a property: what the reader accepts,
+ * libcrypto reads too and would encode to the same octets. */
 #include "engine/certread.h"
 #include "engine/keyalg.h"
 #include "engine/nameread.h"
@@ -24,8 +24,9 @@ static struct cm_span whole(X509 *leaf, struct t_blob *out)
 
 static void expect_octets(const ASN1_STRING *expected, struct cm_span got, const char *what)
 {
-    cr_expect(cm_span_eq(cm_span(ASN1_STRING_get0_data(expected), (size_t) ASN1_STRING_length(expected)), got),
-              "%s", what);
+    cr_expect(
+        cm_span_eq(cm_span(ASN1_STRING_get0_data(expected), (size_t) ASN1_STRING_length(expected)), got),
+        "%s", what);
 }
 
 static void expect_same_facts(X509 *leaf, const struct cm_certread *c, const struct cm_keyalg *alg)
@@ -61,7 +62,8 @@ Test(certread, every_key_algorithm_is_read, .timeout = 300)
         CM_AUTO(X509) leaf = t_leaf(&ca, key, not_after);
         struct cm_error err = { 0 };
         struct cm_certread c;
-        cr_assert_eq(cm_certread(whole(leaf, &der), &c, &err), CM_OK, "%s: %s", cm_keyalg_at(i)->name, err.what);
+        cr_assert_eq(cm_certread(whole(leaf, &der), &c, &err), CM_OK, "%s: %s", cm_keyalg_at(i)->name,
+                     err.what);
         cr_expect_eq(c.sigalg, ca.sig);
         expect_same_facts(leaf, &c, cm_keyalg_at(i));
     }
@@ -142,7 +144,8 @@ static const struct {
     { "Matter's vendor id", T_SUBJECT, "30(31(30(06(2b0601040182a27c0201) 0c('FFF1'))))" },
     { "decipherOnly", T_USAGE, "30(06(551d0f) 01(ff) 04(03(07 88 80)))" },
     { "critical SAN", T_EXTRA,
-      "30(06(551d11) 01(ff) 04(30(a0(06(2b06010505070804) a0(30(06(2a03) 04('SN1')))) 82('a.example') 87(0a000001))))" },
+      "30(06(551d11) 01(ff) 04(30(a0(06(2b06010505070804) a0(30(06(2a03) 04('SN1')))) 82('a.example') "
+      "87(0a000001))))" },
     { "AKI with issuer", T_AKI,
       "30(06(551d23) 04(30(80(01) a1(a4(30(31(30(06(550403) 0c('a')))))) 82(00 ff))))" },
     { "raw octets in a private extension", T_EXTRA, "30(06(2a0304) 04(ff ff))" },
@@ -211,7 +214,7 @@ Test(certread, whatever_is_accepted_is_der_for_libcrypto_too, .init = setup, .ti
         hurt = good;
         for (long n = 1 + random() % 3; n > 0; n--) {
             uint8_t *at = &hurt.data[(size_t) random() % hurt.len];
-            *at = random() % 2 != 0 ? (uint8_t) random() : (uint8_t) (*at ^ 1u << random() % 8);
+            *at = (uint8_t) (random() % 2 != 0 ? random() : *at ^ 1 << random() % 8);
         }
         if (cm_certread(t_span(&hurt), &c, NULL) != CM_OK || !cm_span_eq(c.issuer, t_span(issuer)))
             continue;
@@ -232,10 +235,13 @@ static const char *const names[] = {
     "30(31(30(06(09922689 93f22c640119) 16('example'))) 31(30(06(09922689 93f22c640101) 0c('u')))"
     " 31(30(06(2a864886f70d010901) 16('a@b.c'))))",
     "30(31(30(06(2b0601040182a27c0201) 0c('FFF1'))) 31(30(06(2b0601040182a27c0202) 0c('8000'))))",
-    "30(31(30(06(550404) 0c('S'))) 31(30(06(55042a) 0c('G'))) 31(30(06(55042b) 0c('I'))) 31(30(06(550429) 0c('N')))"
-    " 31(30(06(55042c) 0c('Q'))) 31(30(06(550441) 0c('P'))) 31(30(06(55042e) 13('D'))) 31(30(06(550411) 0c('80331')))"
+    "30(31(30(06(550404) 0c('S'))) 31(30(06(55042a) 0c('G'))) 31(30(06(55042b) 0c('I'))) 31(30(06(550429) "
+    "0c('N')))"
+    " 31(30(06(55042c) 0c('Q'))) 31(30(06(550441) 0c('P'))) 31(30(06(55042e) 13('D'))) 31(30(06(550411) "
+    "0c('80331')))"
     " 31(30(06(550409) 0c('Str. 1'))) 31(30(06(55040c) 0c('Dr.'))))",
-    "30(31(30(06(2a864886f70d010902) 16('unstructured'))) 31(30(06(55040f) 0c('business'))) 31(30(06(55042d) 03(00 ff))))",
+    "30(31(30(06(2a864886f70d010902) 16('unstructured'))) 31(30(06(55040f) 0c('business'))) 31(30(06(55042d) "
+    "03(00 ff))))",
     "30(31(30(06(550461) 0c('organizationIdentifier'))) 31(30(06(55040d) 13('description'))))",
     "30()",
 };
@@ -252,8 +258,7 @@ static void print_name(struct cm_span der, char *out, size_t cap)
     cr_assert_geq(X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB), 0);
     const size_t len = (size_t) BIO_get_mem_data(bio, &text);
     cr_assert_lt(len, cap);
-    memcpy(out, text, len);
-    out[len] = '\0';
+    (void) snprintf(out, cap, "%.*s", (int) len, len > 0 ? text : "");
 }
 
 Test(certread, names_read_as_libcrypto_prints_them)

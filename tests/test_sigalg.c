@@ -45,8 +45,8 @@ ParameterizedTestParameters(sigalg, every_row_is_what_libcrypto_writes)
     return cr_make_param_array(size_t, row, rows);
 }
 
-/* Goal: the AlgorithmIdentifier of each row is byte for byte what X509_sign_ctx puts into a certificate for the same
- * set-up. Method: sign an empty certificate with each row. */
+/* Goal: the AlgorithmIdentifier of each row is byte for byte what X509_sign_ctx puts into a certificate for
+ * the same set-up. Method: sign an empty certificate with each row. */
 ParameterizedTest(size_t *row, sigalg, every_row_is_what_libcrypto_writes, .timeout = 60)
 {
     const struct cm_sigalg *alg = cm_sigalg_at(*row);
@@ -72,8 +72,8 @@ ParameterizedTest(size_t *row, sigalg, every_row_is_what_libcrypto_writes, .time
     OPENSSL_free(der);
 }
 
-/* Goal: the set-up that signers use makes signatures that verify as the row says. Method: sign a digest, verify the
- * message through libcrypto's own reading of the AlgorithmIdentifier. */
+/* Goal: the set-up that signers use makes signatures that verify as the row says. Method: sign a digest,
+ * verify the message through libcrypto's own reading of the AlgorithmIdentifier. */
 ParameterizedTestParameters(sigalg, every_row_signs)
 {
     static size_t row[32];
@@ -99,7 +99,8 @@ ParameterizedTest(size_t *row, sigalg, every_row_signs, .timeout = 60)
     CM_AUTO(EVP_PKEY_CTX) ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     CM_AUTO(EVP_MD_CTX) check = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL;
-    cr_assert_eq(EVP_Digest(message, sizeof message, digest, &digest_len, EVP_get_digestbyname(alg->digest), NULL), 1);
+    cr_assert_eq(
+        EVP_Digest(message, sizeof message, digest, &digest_len, EVP_get_digestbyname(alg->digest), NULL), 1);
     cr_assert_eq(cm_sigalg_setup(alg, ctx, &err), CM_OK, "%s", err.what);
     cr_assert_eq(EVP_PKEY_sign(ctx, sig, &sig_len, digest, digest_len), 1);
 

@@ -1,0 +1,144 @@
+#include "cli/audit_impl.h"
+#include "io/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+const char *const cm_audit_side_name[2] = { "chains", "keys" };
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+    const size_t n = strlen(name), m = strlen(suffix);
+
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+/* "000012.tar" in the tar layout, "000012" in the tree layout. */
+static bool is_unit_name(const char *name, bool tree, uint32_t *number)
+{
+    char again[32];
+    const unsigned long long n = strtoull(name, NULL, 10);
+
+    (void) snprintf(again, sizeof again, tree ? "%06llu" : "%06llu.tar", n);
+    *number = (uint32_t) n;
+    return n <= UINT32_MAX && strcmp(name, again) == 0;
+}
+
+static cm_err side_push(struct cm_audit_side *s, uint32_t number, struct cm_error *err)
+{
+    if ((s->count & (s->count - 1)) == 0) { /* at powers of two, and at zero */
+        const size_t cap = s->count > 0 ? 2 * s->count : 1;
+        uint32_t *grown = reallocarray(s->number, cap, sizeof *grown);
+        if (grown == NULL)
+            CM_FAIL(err, CM_E_NOMEM, "out of memory for the names of segments");
+        s->number = grown;
+    }
+    s->number[s->count++] = number;
+    return CM_OK;
+}
+
+static void check_mode(struct cm_audit *a, int dirfd, const char *name, const char *shown, mode_t want)
+{
+    struct stat st;
+
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & 07777) != want)
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET, "mode %04o, not %04o: chmod %o it",
+                      (unsigned) st.st_mode & 07777, (unsigned) want, (unsigned) want);
+}
+
+cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take, void *arg,
+                         struct cm_error *err)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *e = NULL;
+    cm_err rc = CM_OK;
+
+    if (dir == NULL) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't list the directory %s", shown);
+    }
+    errno = 0;
+    while (rc == CM_OK && (e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            rc = take(arg, e->d_name, err);
+        errno = 0;
+    }
+    if (rc == CM_OK && errno != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't list the directory %s", shown);
+    (void) closedir(dir);
+    return rc;
+}
+
+struct listing {
+    struct cm_audit *audit;
+    enum cm_fleet_side side;
+    struct cm_audit_side *out;
+};
+
+static cm_err take_side_name(void *arg, const char *name, struct cm_error *err)
+{
+    const struct listing *l = arg;
+    struct cm_audit *const a = l->audit;
+    const int fd = cm_fleet_side_fd(a->fleet, l->side);
+    uint32_t number = 0;
+    char shown[300];
+
+    (void) snprintf(shown, sizeof shown, "%s/%.256s", cm_audit_side_name[l->side], name);
+    if (is_unit_name(name, a->run->tree, &number)) {
+        if (l->side == CM_FLEET_KEYS)
+            check_mode(a, fd, name, shown, a->run->tree ? 0700 : 0600);
+        return side_push(l->out, number, err);
+    }
+    if (!has_suffix(name, ".part"))
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET, "a file that a fleet does not have");
+    else if (!a->unclean)
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
+                      "unfinished, though the run says that it ended");
+    return CM_OK;
+}
+
+static cm_err take_root_name(void *arg, const char *name, struct cm_error *err)
+{
+    struct cm_audit *a = arg;
+
+    (void) err;
+    if (has_suffix(name, ".part") && !a->unclean)
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, name, CM_FINDING_NO_OFFSET,
+                      "unfinished, though the run says that it ended");
+    return CM_OK;
+}
+
+int cm_audit_compare_numbers(const void *pa, const void *pb)
+{
+    const uint32_t *a = pa, *b = pb;
+
+    return (*a > *b) - (*a < *b);
+}
+
+static cm_err list_side(struct cm_audit *a, enum cm_fleet_side side, struct cm_audit_side *out, struct cm_error *err)
+{
+    struct listing l = { .audit = a, .side = side, .out = out };
+    const int fd = cm_fleet_side_fd(a->fleet, side);
+
+    if (fd < 0)
+        return CM_OK;
+    if (side == CM_FLEET_KEYS)
+        check_mode(a, fd, ".", "keys", 0700);
+    CM_TRY(cm_audit_list_dir(fd, ".", cm_audit_side_name[side], take_side_name, &l, err));
+    if (out->count > 0)
+        qsort(out->number, out->count, sizeof *out->number, cm_audit_compare_numbers);
+    out->named = calloc(out->count + 1, sizeof *out->named);
+    if (out->named == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the names of segments");
+    return CM_OK;
+}
+
+cm_err cm_audit_list(struct cm_audit *a, struct cm_audit_side out[2], struct cm_error *err)
+{
+    CM_TRY(list_side(a, CM_FLEET_CHAINS, &out[CM_FLEET_CHAINS], err));
+    CM_TRY(list_side(a, CM_FLEET_KEYS, &out[CM_FLEET_KEYS], err));
+    return cm_audit_list_dir(cm_fleet_fd(a->fleet), ".", cm_fleet_path(a->fleet), take_root_name, a, err);
+}

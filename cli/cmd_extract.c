@@ -1,0 +1,212 @@
+#include "cli/cmd.h"
+#include "cli/msg.h"
+#include "cli/term.h"
+#include "engine/secret.h"
+#include "engine/xxh.h"
+#include "io/file.h"
+#include "io/fleet.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct opts {
+    const char *out, *keys;
+};
+
+static const struct cm_arg args[] = {
+    { "out", CM_ARG_STR, offsetof(struct opts, out), 0, 0, NULL, "DIR",
+      "where the files go, made with mode 0700 if it isn't there; the current directory" },
+    { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
+      "where the keys are; DIR/keys, or where the run wrote them" },
+};
+
+struct extraction {
+    const struct cm_fleet *fleet;
+    const char *out;        /* path of the directory */
+    int out_fd;
+    uint8_t *bundle;        /* CM_ROW_CHAIN_MAX octets */
+    struct cm_secret key;   /* CM_ROW_KEY_MAX octets */
+    json_t *list;           /* NULL: print */
+};
+
+/* The data and file name of one of a device's two files. */
+struct item {
+    enum cm_fleet_side side;
+    const struct cm_place *place;
+    uint8_t *data;
+    mode_t mode;
+    char name[CM_ROW_NAME_MAX + 8];
+};
+
+static cm_err load(const struct extraction *x, const struct cm_row *row, const struct item *item, struct cm_error *err)
+{
+    uint8_t digest[16];
+    char hex[33] = "";
+    struct cm_writer w = cm_writer(hex, 32);
+    bool part = false;
+
+    CM_TRY(cm_fleet_read_place(x->fleet, item->side, item->place, row->tree, item->data, &part, err));
+    cm_xxh128(item->data, (size_t) item->place->length, digest);
+    cm_put_hex(&w, digest, sizeof digest);
+    if (strcmp(hex, item->place->xxh3) != 0)
+        CM_FAIL(err, CM_E_INPUT, "%s of %.96s is damaged: it is not what the manifest lists; nothing was written for it",
+                item->side == CM_FLEET_KEYS ? "the key" : "the bundle", row->device_id);
+    return CM_OK;
+}
+
+static cm_err must_be_new(const struct extraction *x, const struct item *item, struct cm_error *err)
+{
+    struct stat st;
+
+    if (fstatat(x->out_fd, item->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        CM_FAIL(err, CM_E_USAGE, "%s/%s exists already; remove it or choose another --out", x->out, item->name);
+    return CM_OK;
+}
+
+/* A file that could not be written whole is removed again. */
+static cm_err store(const struct extraction *x, const struct item *item, struct cm_error *err)
+{
+    char path[4096];
+    int fd = -1;
+
+    (void) snprintf(path, sizeof path, "%s/%s", x->out, item->name);
+    CM_TRY(cm_file_create(x->out_fd, x->out, item->name, 0, item->mode, &fd, err));
+    cm_err rc = cm_file_write(fd, path, item->data, (size_t) item->place->length, 0, err);
+    if (rc == CM_OK)
+        rc = cm_file_sync(fd, path, err);
+    if (close(fd) != 0 && rc == CM_OK)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
+    if (rc != CM_OK)
+        (void) unlinkat(x->out_fd, item->name, 0);
+    return rc;
+}
+
+static cm_err say(const struct extraction *x, const struct cm_row *row, const struct item *item, size_t count,
+                  struct cm_error *err)
+{
+    char path[2][4096] = { "", "" };
+
+    for (size_t i = 0; i < count; i++)
+        (void) snprintf(path[i], sizeof path[i], "%s/%s", x->out, item[i].name);
+    if (x->list == NULL) {
+        for (size_t i = 0; i < count; i++) {
+            cm_term_put(stdout, path[i]);
+            (void) putchar('\n');
+        }
+        return CM_OK;
+    }
+    json_t *one = json_pack("{s:s s:s s:s?}", "device_id", row->device_id, "certificate", path[0], "key",
+                            count > 1 ? path[1] : NULL);
+    if (json_array_append_new(x->list, one) != 0)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
+    return CM_OK;
+}
+
+/* Both files of a device, or neither. */
+static cm_err extract_row(const struct extraction *x, const struct cm_row *row, struct cm_error *err)
+{
+    struct item item[2] = { { CM_FLEET_CHAINS, &row->chain, x->bundle, 0644, "" },
+                            { CM_FLEET_KEYS, &row->key, x->key.base, 0600, "" } };
+    const size_t count = row->has_key ? 2 : 1;
+    cm_err rc = CM_OK;
+    size_t stored = 0;
+
+    (void) snprintf(item[0].name, sizeof item[0].name, "%s.crt", row->name);
+    (void) snprintf(item[1].name, sizeof item[1].name, "%s.key", row->name);
+    for (size_t i = 0; rc == CM_OK && i < count; i++) {
+        rc = must_be_new(x, &item[i], err);
+        if (rc == CM_OK)
+            rc = load(x, row, &item[i], err);
+    }
+    while (rc == CM_OK && stored < count) {
+        rc = store(x, &item[stored], err);
+        stored += rc == CM_OK;
+    }
+    cm_secret_wipe(x->key.base, x->key.cap);
+    if (rc != CM_OK) {
+        while (stored-- > 0)
+            (void) unlinkat(x->out_fd, item[stored].name, 0);
+        return rc;
+    }
+    return say(x, row, item, count, err);
+}
+
+/* All ids are looked up before anything is written: a mistyped one costs nothing. */
+static cm_err extract_all(const struct extraction *x, const struct cm_strs *ids, struct cm_error *err)
+{
+    struct cm_row row = { 0 };
+
+    for (int writing = 0; writing <= 1; writing++) {
+        for (size_t i = 1; i < ids->count; i++) {
+            cm_err rc = cm_fleet_row_find(x->fleet, ids->item[i], true, &row, NULL, err);
+            if (rc == CM_E_END)
+                CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; nothing was written", ids->item[i],
+                        cm_fleet_path(x->fleet));
+            if (rc == CM_OK && writing)
+                rc = extract_row(x, &row, err);
+            cm_rowread_done(&row);
+            CM_TRY(rc);
+        }
+    }
+    return cm_dir_sync(x->out_fd, x->out, err);
+}
+
+static cm_err open_out(struct extraction *x, const char *out, struct cm_error *err)
+{
+    x->out = out != NULL ? out : ".";
+    if (mkdir(x->out, 0700) != 0 && errno != EEXIST)
+        CM_FAIL(err, CM_E_IO, "can't make directory %s%s", x->out,
+                errno == ENOENT ? " (its parent does not exist: make it first)" : "");
+    return cm_dir_open(x->out, &x->out_fd, err);
+}
+
+static cm_err extract(struct extraction *x, const struct opts *opts, const struct cm_strs *operands, bool json,
+                      struct cm_error *err)
+{
+    CM_TRY(cm_fleet_need_keys(x->fleet, err));
+    x->bundle = malloc(CM_ROW_CHAIN_MAX);
+    x->list = json ? json_array() : NULL;
+    if (x->bundle == NULL || (json && x->list == NULL))
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for a bundle");
+    CM_TRY(cm_secret_init(&x->key, CM_ROW_KEY_MAX, err));
+    CM_TRY(open_out(x, opts->out, err));
+    CM_TRY(extract_all(x, operands, err));
+    return json ? cm_msg_json(json_pack("{s:O}", "extracted", x->list), err) : CM_OK;
+}
+
+static cm_err run(const void *opts_void, const struct cm_strs *operands, const struct cm_common *common,
+                  struct cm_error *err)
+{
+    const struct opts *opts = opts_void;
+    struct extraction x = { .out_fd = -1 };
+    struct cm_fleet *fleet = NULL;
+
+    CM_TRY(cm_fleet_open(operands->item[0], opts->keys, &fleet, err));
+    x.fleet = fleet;
+    const cm_err rc = extract(&x, opts, operands, common->json, err);
+    cm_fd_close(&x.out_fd);
+    cm_secret_done(&x.key);
+    json_decref(x.list);
+    free(x.bundle);
+    cm_fleet_close(fleet);
+    return rc;
+}
+
+const struct cm_cmd cm_cmd_extract = {
+    .name = "extract",
+    .usage = "DIR ID...",
+    .summary = "write a device's bundle and key to files of their own",
+    .notes = "Writes ID.crt (mode 0644) and ID.key (mode 0600), both or neither, and never over a file\n"
+             "that is there. ID is a device id or a certificate id; file names are the device id,\n"
+             "percent-encoded. What is read is checked against the manifest before it is written.",
+    .args = args,
+    .args_count = CM_COUNT(args),
+    .opts_size = sizeof(struct opts),
+    .operands_min = 2,
+    .operands_max = UINT_MAX,
+    .run = run,
+};

@@ -1,0 +1,189 @@
+#include "cli/cmd.h"
+#include "cli/msg.h"
+#include "cli/term.h"
+#include "engine/derread.h"
+#include "engine/pem.h"
+#include "engine/xxh.h"
+#include "io/fleet.h"
+
+#include <jansson.h>
+
+struct opts {
+    const char *keys;
+};
+
+static const struct cm_arg args[] = {
+    { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
+      "where the keys are; DIR/keys, or where the run wrote them" },
+};
+
+static void put(const char *key, const char *value)
+{
+    if (value == NULL)
+        return;
+    (void) printf("%-20s ", key);
+    cm_term_put(stdout, value);
+    (void) putchar('\n');
+}
+
+/* "chains/000000.tar, 1500 octets at offset 512". */
+static void put_place(const char *key, const struct cm_row *row, const struct cm_place *p, bool part)
+{
+    char text[300];
+    const char *const unfinished = part ? ".part (the run did not end)" : "";
+
+    if (row->tree)
+        (void) snprintf(text, sizeof text, "%s%s, %llu octets", p->file, unfinished, (unsigned long long) p->length);
+    else
+        (void) snprintf(text, sizeof text, "%s%s, %llu octets at offset %llu", p->file, unfinished,
+                        (unsigned long long) p->length, (unsigned long long) p->offset);
+    put(key, text);
+}
+
+static void put_attributes(const struct json_t *attributes)
+{
+    /* jansson's iterators take no const object; this one is not changed. */
+    union {
+        const json_t *in;
+        json_t *out;
+    } u = { .in = attributes };
+    const char *key = NULL;
+    json_t *value = NULL;
+    char text[300];
+
+    json_object_foreach (u.out, key, value) {
+        (void) snprintf(text, sizeof text, "%.120s = %.160s", key, json_string_value(value));
+        put("attribute", text);
+    }
+}
+
+static void print_row(const struct cm_row *row, bool part)
+{
+    char text[96];
+
+    put("device_id", row->device_id);
+    put("subject", row->subject);
+    (void) snprintf(text, sizeof text, "%s to %s", row->not_before, row->not_after);
+    put("valid", text);
+    put("certificate_id", row->certificate_id);
+    put("serial", row->serial);
+    put("serial_dec", row->serial_dec);
+    put("key_alg", row->key_alg);
+    put("sig_alg", row->sig_alg);
+    put("spki_sha256", row->spki_sha256);
+    put("ski", row->ski);
+    put("thumbprint_sha1", row->thumbprint_sha1);
+    put("ca_certificate_id", row->ca_certificate_id);
+    put("profile", row->profile);
+    put("lot", row->lot);
+    put("sku", row->sku);
+    put("order", row->order);
+    put_attributes(row->attributes);
+    (void) snprintf(text, sizeof text, "%lld", (long long) row->seq);
+    put("seq", text);
+    put("minted_at", row->minted_at);
+    put("run_id", row->run_id);
+    put_place("chain", row, &row->chain, part);
+    if (row->has_key)
+        put_place("key", row, &row->key, part);
+    else
+        put("key", "none was written");
+}
+
+/* The first certificate of the bundle, as PEM, onto stdout. */
+static cm_err print_leaf(const struct cm_row *row, struct cm_span bundle, bool der, struct cm_error *err)
+{
+    static const char end[] = "-----END CERTIFICATE-----\n";
+    struct cm_span rest = bundle, leaf = { 0 };
+
+    if (!der) {
+        const uint8_t *at = memmem(bundle.data, bundle.len, end, sizeof end - 1);
+        if (at == NULL)
+            CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify", row->device_id);
+        (void) fwrite(bundle.data, 1, (size_t) (at - bundle.data) + sizeof end - 1, stdout);
+        return CM_OK;
+    }
+    if (cm_derread_take(&rest, CM_TAG_SEQUENCE, "certificate", NULL, &leaf, NULL) != CM_OK)
+        CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify", row->device_id);
+    const size_t len = cm_pem_len("CERTIFICATE", leaf.len);
+    char *text = malloc(len);
+    if (text == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the certificate");
+    struct cm_writer w = cm_writer(text, len);
+    cm_put_pem(&w, "CERTIFICATE", leaf.data, leaf.len);
+    (void) fwrite(text, 1, w.len, stdout);
+    free(text);
+    return CM_OK;
+}
+
+static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row, struct cm_error *err)
+{
+    uint8_t *bundle = malloc((size_t) row->chain.length), digest[16];
+    char hex[33] = "";
+    bool part = false;
+
+    if (bundle == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the bundle");
+    cm_err rc = cm_fleet_read_place(fleet, CM_FLEET_CHAINS, &row->chain, row->tree, bundle, &part, err);
+    print_row(row, part);
+    if (rc == CM_OK) {
+        struct cm_writer w = cm_writer(hex, 32);
+        cm_xxh128(bundle, (size_t) row->chain.length, digest);
+        cm_put_hex(&w, digest, sizeof digest);
+        if (strcmp(hex, row->chain.xxh3) != 0)
+            rc = cm_fail(err, CM_E_FOUND, CM_HERE, "the bundle of %.96s is damaged: it is not what the manifest lists;"
+                         " run certmill verify", row->device_id);
+    }
+    if (rc == CM_OK) {
+        (void) putchar('\n');
+        rc = print_leaf(row, cm_span(bundle, (size_t) row->chain.length), cm_fleet_run(fleet)->der, err);
+    }
+    free(bundle);
+    return rc;
+}
+
+static cm_err show(const struct cm_fleet *fleet, const char *id, bool json, struct cm_error *err)
+{
+    struct cm_row row = { 0 };
+    char *line = NULL;
+
+    cm_err rc = cm_fleet_row_find(fleet, id, true, &row, &line, err);
+    if (rc == CM_E_END)
+        CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; give a device id or a certificate id (64 hex digits)", id,
+                cm_fleet_path(fleet));
+    CM_TRY(rc);
+    if (json)
+        (void) puts(line);
+    else
+        rc = show_bundle(fleet, &row, err);
+    cm_rowread_done(&row);
+    free(line);
+    return rc;
+}
+
+static cm_err run(const void *opts_void, const struct cm_strs *operands, const struct cm_common *common,
+                  struct cm_error *err)
+{
+    const struct opts *opts = opts_void;
+    struct cm_fleet *fleet = NULL;
+
+    CM_TRY(cm_fleet_open(operands->item[0], opts->keys, &fleet, err));
+    const cm_err rc = show(fleet, operands->item[1], common->json, err);
+    cm_fleet_close(fleet);
+    return rc;
+}
+
+const struct cm_cmd cm_cmd_show = {
+    .name = "show",
+    .usage = "DIR ID",
+    .summary = "one device: its row, its certificate, where its bundle lies",
+    .notes = "ID is a device id or a certificate id (the SHA-256 of the certificate, 64 hex digits).\n"
+             "--json prints the manifest row as it stands. The index in DIR is made anew where it is\n"
+             "missing or stale and DIR can be written; else the manifest is read through.",
+    .args = args,
+    .args_count = CM_COUNT(args),
+    .opts_size = sizeof(struct opts),
+    .operands_min = 2,
+    .operands_max = 2,
+    .run = run,
+};

@@ -1,0 +1,190 @@
+#include "cli/audit.h"
+#include "cli/cmd.h"
+#include "cli/cores.h"
+#include "cli/msg.h"
+#include "cli/term.h"
+
+#include <jansson.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef unsigned long long ull;
+
+struct opts {
+    uint64_t sample, seed;
+    uint32_t workers;
+    const char *keys;
+};
+
+enum { SAMPLE_MAX = 1000000 };
+
+static const struct cm_arg args[] = {
+    { "sample", CM_ARG_U64, offsetof(struct opts, sample), 1, SAMPLE_MAX, NULL, "N",
+      "audit N rows chosen at random; every row and every octet" },
+    { "seed", CM_ARG_U64, offsetof(struct opts, seed), 1, INT64_MAX, NULL, "N",
+      "choose the sample by this number; a random one, which is printed" },
+    { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
+      "where the keys are; DIR/keys, or where the run wrote them" },
+    { "workers", CM_ARG_U32, offsetof(struct opts, workers), 1, CM_CORES_MAX, NULL, "N",
+      "threads; one for each processor that this process may use" },
+};
+
+struct timing {
+    double wall, cpu; /* seconds */
+};
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t = { 0 };
+
+    (void) clock_gettime(clock, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+/* Where sorting may spill to: files of tens of millions of devices need gigabytes. */
+static const char *tmp_dir(const char *fleet)
+{
+    const char *const named = getenv("TMPDIR");
+
+    if (named != NULL && named[0] == '/' && access(named, W_OK | X_OK) == 0)
+        return named;
+    return access("/var/tmp", W_OK | X_OK) == 0 ? "/var/tmp" : fleet;
+}
+
+static cm_err choose_seed(const struct opts *opts, uint64_t *out, struct cm_error *err)
+{
+    *out = opts->seed;
+    if (*out == 0 && getrandom(out, sizeof *out, 0) != (ssize_t) sizeof *out)
+        CM_FAIL(err, CM_E_IO, "can't get a random seed; give one with --seed");
+    *out &= INT64_MAX;
+    return CM_OK;
+}
+
+static void print_verdict(const struct cm_fleet *fleet, const struct cm_audit_result *r, uint64_t seed,
+                          uint64_t findings)
+{
+    const struct cm_fleet_run *run = cm_fleet_run(fleet);
+    const ull rows = r->rows;
+
+    cm_term_put(stdout, cm_fleet_path(fleet));
+    if (run->state == CM_FLEET_COMPLETE)
+        (void) printf(": complete, %llu devices", (ull) run->requested);
+    else if (run->state == CM_FLEET_OPEN)
+        (void) printf(": unfinished, %llu devices requested", (ull) run->requested);
+    else
+        (void) printf(": %s after %llu of %llu devices", cm_fleet_state_name(run->state), (ull) run->devices,
+                      (ull) run->requested);
+    if (r->sampled)
+        (void) printf("; a sample of %llu, seed %llu", rows, (ull) seed);
+    if (findings > 0)
+        (void) printf("; %llu checked, %llu finding%s\n", rows, (ull) findings, findings == 1 ? "" : "s");
+    else
+        (void) printf("; all %llu%s are sound\n", rows, r->sampled ? " of the sample" : "");
+}
+
+static void print_summary(const struct cm_fleet *fleet, const struct cm_audit_result *r, uint64_t seed,
+                          uint64_t findings, const struct timing *t, uint32_t workers)
+{
+    print_verdict(fleet, r, seed, findings);
+    (void) printf("checked: manifest rows, certificates and their signatures%s, bundles, files and modes%s\n",
+                  cm_fleet_run(fleet)->keys ? ", private keys" : "",
+                  r->sampled ? "; not: repeats, and what no row names"
+                             : "; nothing twice, nothing missing, nothing that no row names");
+    (void) printf("%.2f s with %u worker%s: %.0f devices/s, %.0f for each second of processor time\n", t->wall,
+                  workers, workers == 1 ? "" : "s", (double) r->rows / t->wall,
+                  t->cpu > 0 ? (double) r->rows / t->cpu : 0);
+}
+
+static cm_err print_json(const struct cm_fleet *fleet, const struct cm_audit_result *r, uint64_t seed,
+                         struct cm_findings *findings, const struct timing *t, struct cm_error *err)
+{
+    const struct cm_fleet_run *run = cm_fleet_run(fleet);
+    const uint64_t devices = run->state == CM_FLEET_OPEN ? r->rows : run->devices;
+    json_t *result = json_pack(
+        "{s:I s:I s:I s:s s:b s:I s:o s:f s:f}", "devices", (json_int_t) devices, "checked", (json_int_t) r->rows,
+        "requested", (json_int_t) run->requested, "state", cm_fleet_state_name(run->state), "sample", r->sampled,
+        "findings_count", (json_int_t) cm_findings_count(findings), "findings", cm_findings_json(findings), "seconds",
+        t->wall, "devices_per_second", (double) r->rows / t->wall);
+
+    if (result != NULL && r->sampled)
+        (void) json_object_set_new(result, "seed", json_integer((json_int_t) seed));
+    return cm_msg_json(result, err);
+}
+
+/* The audit of an open fleet, and what is said about it. */
+static cm_err verify(const struct opts *opts, struct cm_fleet *fleet, struct cm_findings *findings,
+                     const struct cm_common *common, struct cm_error *err)
+{
+    const struct cm_fleet_run *run = cm_fleet_run(fleet);
+    const double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    struct cm_audit_result result;
+    struct cm_progress progress;
+    struct timing t;
+    struct cm_cores cores;
+    uint64_t seed = 0;
+
+    cm_cores_look(&cores);
+    CM_TRY(choose_seed(opts, &seed, err));
+    const uint64_t total = run->state == CM_FLEET_OPEN ? run->requested : run->devices;
+    cm_progress_init(&progress, common->quiet, "verified", opts->sample > 0 ? opts->sample : total);
+    const struct cm_audit_conf conf = { .fleet = fleet,
+                                        .findings = findings,
+                                        .progress = &progress,
+                                        .tmp_dir = tmp_dir(cm_fleet_path(fleet)),
+                                        .workers = opts->workers > 0 ? opts->workers : cm_cores_workers(&cores),
+                                        .sample = opts->sample,
+                                        .seed = seed };
+    CM_TRY(cm_audit_fleet(&conf, &result, err));
+    t = (struct timing) { seconds(CLOCK_MONOTONIC) - wall, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu };
+    const uint64_t found = cm_findings_count(findings);
+    if (common->json) {
+        CM_TRY(print_json(fleet, &result, seed, findings, &t, err));
+    } else {
+        cm_findings_print(findings);
+        print_summary(fleet, &result, seed, found, &t, conf.workers);
+    }
+    if (found == 0)
+        return CM_OK;
+    *err = (struct cm_error) { .code = CM_E_FOUND }; /* everything is said */
+    return CM_E_FOUND;
+}
+
+static cm_err run(const void *opts_void, const struct cm_strs *operands, const struct cm_common *common,
+                  struct cm_error *err)
+{
+    const struct opts *opts = opts_void;
+    struct cm_findings *findings = NULL;
+    struct cm_fleet *fleet = NULL;
+
+    if (opts->seed != 0 && opts->sample == 0)
+        CM_FAIL(err, CM_E_USAGE, "--seed chooses a sample; say how large with --sample N");
+    CM_TRY(cm_fleet_open(operands->item[0], opts->keys, &fleet, err));
+    cm_err rc = cm_fleet_need_keys(fleet, err);
+    if (rc == CM_OK)
+        rc = cm_findings_new(&findings, err);
+    if (rc == CM_OK)
+        rc = verify(opts, fleet, findings, common, err);
+    cm_findings_free(findings);
+    cm_fleet_close(fleet);
+    return rc;
+}
+
+const struct cm_cmd cm_cmd_verify = {
+    .name = "verify",
+    .usage = "DIR",
+    .summary = "audit what is on disk and in the manifest",
+    .notes = "Reads every row, bundle and key of the run in DIR with a reader of its own and checks each\n"
+             "certificate against the CA, its key and its row; that no id, serial, public key or number\n"
+             "occurs twice; and that nothing is missing and nothing lies there that no row names.\n"
+             "\n"
+             "Exit code 0: sound, also where the run was stopped cleanly; 1: something was found, or the\n"
+             "run did not end cleanly; 2: DIR is no fleet. The first 20 findings are printed, --json gives\n"
+             "up to 10000. Sorting needs about 160 octets a device in $TMPDIR or /var/tmp.",
+    .args = args,
+    .args_count = CM_COUNT(args),
+    .opts_size = sizeof(struct opts),
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run,
+};
