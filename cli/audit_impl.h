@@ -108,10 +108,6 @@ typedef cm_err cm_audit_on_name(void *arg, const char *name, struct cm_error *er
 CM_MUST_CHECK cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take,
                                        void *arg, struct cm_error *err);
 
-/* Walks what no row names, from one offset of a segment to another: padding there
- * may be. to == UINT64_MAX: to its end, which must be as the format has it. */
-void cm_audit_gap(struct cm_audit *a, int fd, uint64_t size, const char *file, uint64_t from, uint64_t to);
-
 /* Chooses conf->sample rows; *out NULL: that is all of them. The caller frees. */
 CM_MUST_CHECK cm_err cm_audit_pick(const struct cm_audit *a, uint64_t **out, size_t *count, struct cm_error *err);
 

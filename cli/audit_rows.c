@@ -5,8 +5,7 @@
 
 typedef unsigned long long ull;
 
-/* A gap between two entries up to this is read through with them. */
-enum { GAP_MAX = 2 * CM_TARREAD_PAD_MAX, COMMIT_ALIGN = 4096 };
+enum { COMMIT_ALIGN = 4096 };
 
 static const struct cm_place *place_of(const struct cm_audit_slot *s, enum cm_fleet_side side)
 {
@@ -238,7 +237,6 @@ static void load_side(struct cm_audit_lane *lane, enum cm_fleet_side side, size_
     struct cm_error why = { 0 };
     size_t cap = 0, got = 0;
     uint8_t *const window = window_of(lane, side, &cap);
-    uint64_t reached = begin;
 
     CM_ASSERT(len <= cap);
     const bool opened = open_segment(lane, side, p->number, &why);
@@ -253,9 +251,6 @@ static void load_side(struct cm_audit_lane *lane, enum cm_fleet_side side, size_
             find(lane, s, side, read ? "the segment ends before the entry does" : why.what);
             continue;
         }
-        if (reached < begin_of(p) && lane->audit->sample == NULL)
-            cm_audit_gap(lane->audit, file->fd, file->size, p->file, reached, begin_of(p));
-        reached = end_of(p);
         check_entry(lane, s, side, header);
         s->stored[side] = cm_span(header + CM_TARREAD_BLOCK, (size_t) p->length);
     }
@@ -266,7 +261,8 @@ static void load_side(struct cm_audit_lane *lane, enum cm_fleet_side side, size_
     }
 }
 
-/* May slot[next] be read together with slot[first] to slot[next - 1]? */
+/* May slot[next] be read together with slot[first] to slot[next - 1]? Not over a
+ * gap, be it padding: what no row names is judged when all rows are known. */
 static bool goes_on(const struct cm_audit_lane *lane, enum cm_fleet_side side, size_t first, size_t next)
 {
     const struct cm_place *a = place_of(&lane->slot[first], side), *b = place_of(&lane->slot[next], side);
@@ -274,8 +270,7 @@ static bool goes_on(const struct cm_audit_lane *lane, enum cm_fleet_side side, s
     size_t cap = 0;
 
     (void) window_of(lane, side, &cap);
-    return a->number == b->number && begin_of(b) >= end && begin_of(b) - end <= GAP_MAX &&
-           end_of(b) - begin_of(a) <= cap;
+    return a->number == b->number && begin_of(b) == end && end_of(b) - begin_of(a) <= cap;
 }
 
 static void audit_tar(struct cm_audit_lane *lane)

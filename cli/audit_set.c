@@ -31,8 +31,12 @@ struct set {
     struct unit unit;
 };
 
-void cm_audit_gap(struct cm_audit *a, int fd, uint64_t size, const char *file, uint64_t from, uint64_t to)
+/* Walks what no row names, from one offset of a segment to another: padding there
+ * may be. to == UINT64_MAX: to its end, which must be as the format has it. */
+static void walk_gap(struct cm_audit *a, const struct unit *u, uint64_t from, uint64_t to)
 {
+    const char *const file = u->file;
+    const uint64_t size = u->tar.size;
     const uint64_t stop = to < size ? to : size;
     uint8_t window[CM_TARREAD_WINDOW];
     struct cm_tarread t;
@@ -41,7 +45,7 @@ void cm_audit_gap(struct cm_audit *a, int fd, uint64_t size, const char *file, u
     bool ended = false;
 
     while (from < stop && !ended) {
-        cm_err rc = cm_read_at(fd, file, window, sizeof window, from, &got, &why);
+        cm_err rc = cm_read_at(u->tar.fd, file, window, sizeof window, from, &got, &why);
         if (rc == CM_OK)
             rc = cm_tarread_next(cm_span(window, got), from, from + got == size, &t, &why);
         if (rc != CM_OK) {
@@ -128,7 +132,7 @@ static void take_stretch(struct set *set, const uint8_t *record)
     if (u->tar.fd < 0)
         return;
     if (begin > u->reached)
-        cm_audit_gap(a, u->tar.fd, u->tar.size, u->file, u->reached, begin);
+        walk_gap(a, u, u->reached, begin);
     if (begin < u->reached || row < u->row) {
         id_at(a, row, id);
         cm_audit_find(a, id, row, u->file, begin + CM_TARREAD_BLOCK,
@@ -185,7 +189,7 @@ static cm_err end_unit(struct set *set, struct cm_error *err)
     if (!a->run->tree) {
         /* What an unfinished segment holds behind its rows was never listed. */
         if (u->tar.fd >= 0 && !u->tar.part && u->reached <= u->tar.size)
-            cm_audit_gap(a, u->tar.fd, u->tar.size, u->file, u->reached, UINT64_MAX);
+            walk_gap(a, u, u->reached, UINT64_MAX);
         cm_fd_close(&u->tar.fd);
         return CM_OK;
     }

@@ -15,7 +15,8 @@ static bool first_line(const char *path, const char *prefix, char *out, size_t c
     while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
         found = strncmp(line, prefix, strlen(prefix)) == 0;
         if (found)
-            (void) snprintf(out, cap, "%.*s", (int) strcspn(line + strlen(prefix), "\n"), line + strlen(prefix));
+            (void) snprintf(out, cap, "%.*s", (int) strcspn(line + strlen(prefix), "\n"),
+                            line + strlen(prefix));
     }
     if (f != NULL)
         (void) fclose(f);

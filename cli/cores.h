@@ -10,7 +10,7 @@ enum { CM_CORES_MAX = 1024 };
 struct cm_cores {
     int cpu[CM_CORES_MAX]; /* numbers of the processors in the affinity mask */
     size_t count;
-    unsigned long quota;   /* hundredths of a processor that the cgroup allows; 0: no limit */
+    unsigned long quota; /* hundredths of a processor that the cgroup allows; 0: no limit */
 };
 
 void cm_cores_look(struct cm_cores *c);

@@ -32,9 +32,10 @@ static cm_err measure(const struct cm_mint_plan *p, struct figures *f, struct cm
     f->seconds = (double) n / f->rate;
     f->memory = cm_pool_bytes(&p->batch, p->batches);
     f->bytes = n * cm_mint_plan_bytes(p);
-    f->files = layout == CM_LAYOUT_TREE  ? 2 * n + n / CM_SHARD_DEVICES * 2 + 4
-               : layout == CM_LAYOUT_TAR ? 2 * (1 + n * (p->batch.chain / p->batch.devices) / CM_SEGMENT_BYTES) + 4
-                                         : 0;
+    f->files = layout == CM_LAYOUT_TREE ? 2 * n + n / CM_SHARD_DEVICES * 2 + 4
+               : layout == CM_LAYOUT_TAR
+                   ? 2 * (1 + n * (p->batch.chain / p->batch.devices) / CM_SEGMENT_BYTES) + 4
+                   : 0;
     f->io = "blocking writes";
     if (layout == CM_LAYOUT_TAR && p->o->io != CM_IO_POSIX) {
         if (cm_ring_probe(&ring) == CM_OK)
@@ -69,11 +70,12 @@ static void first_id(const struct cm_mint_plan *p, char out[CM_PATTERN_OUT + 1])
 static json_t *as_json(const struct cm_mint_plan *p, const struct figures *f, const char *id)
 {
     return json_pack("{s:I s:s s:s s:s s:i s:i s:i s:I s:I s:I s:s s:f s:f s:f s:f}", "devices",
-                     (json_int_t) p->source->devices, "first_id", id, "key", p->pipeline.mint.key->name, "signature",
-                     cm_ca_sigalg(p->ca)->name, "workers", (int) p->pipeline.workers, "batch", (int) p->batch.devices,
-                     "batches", (int) p->batches, "memory_bytes", (json_int_t) f->memory, "disk_bytes_max",
-                     (json_int_t) f->bytes, "files", (json_int_t) f->files, "io", f->io, "key_us", f->key_us,
-                     "sign_us", f->sign_us, "devices_per_second", f->rate, "seconds", f->seconds);
+                     (json_int_t) p->source->devices, "first_id", id, "key", p->pipeline.mint.key->name,
+                     "signature", cm_ca_sigalg(p->ca)->name, "workers", (int) p->pipeline.workers, "batch",
+                     (int) p->batch.devices, "batches", (int) p->batches, "memory_bytes",
+                     (json_int_t) f->memory, "disk_bytes_max", (json_int_t) f->bytes, "files",
+                     (json_int_t) f->files, "io", f->io, "key_us", f->key_us, "sign_us", f->sign_us,
+                     "devices_per_second", f->rate, "seconds", f->seconds);
 }
 
 static void print_text(const struct cm_mint_plan *p, const struct figures *f, const char *id)
@@ -94,11 +96,12 @@ static void print_text(const struct cm_mint_plan *p, const struct figures *f, co
                   "  workers      %u, batches of %u devices, %u batches\n"
                   "  memory       %.1f MB, of it %.1f MB locked for keys\n"
                   "  disk         at most %.1f MB in %llu files, by %s%s%s\n"
-                  "  time         about %.0f s (%.0f devices a second; here a key takes %.1f us, a signature %.1f us)\n",
+                  "  time         about %.0f s (%.0f devices a second; here a key takes %.1f us, a signature "
+                  "%.1f us)\n",
                   p->pipeline.workers, p->batch.devices, p->batches, (double) f->memory / 1e6,
                   (double) p->batch.keys * p->batches / 1e6, (double) f->bytes / 1e6,
-                  (unsigned long long) f->files, f->io, f->why[0] != '\0' ? ": " : "", f->why, f->seconds + 0.5,
-                  f->rate, f->key_us, f->sign_us);
+                  (unsigned long long) f->files, f->io, f->why[0] != '\0' ? ": " : "", f->why,
+                  f->seconds + 0.5, f->rate, f->key_us, f->sign_us);
 }
 
 cm_err cm_explain(const struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err)

@@ -6,6 +6,7 @@
 
 /* explain.h - `mint --explain`: what would be done, with what memory, how many
  * files and octets, and about how long it would take here. Writes nothing. */
-CM_MUST_CHECK cm_err cm_explain(const struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_explain(const struct cm_mint_plan *p, const struct cm_common *common,
+                                struct cm_error *err);
 
 #endif

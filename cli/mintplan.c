@@ -8,17 +8,18 @@
 #include <limits.h>
 
 enum {
-    BACKDATE = 3600,        /* seconds: for device clocks that run behind */
+    BACKDATE = 3600, /* seconds: for device clocks that run behind */
     COMMIT_BYTES = 24 << 20,
     COMMIT_MS = 1000,
-    TREE_COMMIT_MS = 5000,  /* a commit is a shard: few devices a second must not make many shards */
+    TREE_COMMIT_MS = 5000, /* a commit is a shard: few devices a second must not make many shards */
     COMMIT_DEVICES = 16384,
 };
 
 static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
 {
     if (o->ca == NULL || o->ca_key == NULL)
-        CM_FAIL(err, CM_E_USAGE, "mint needs --ca FILE and --ca-key FILE; `certmill ca init --out DIR` makes a CA");
+        CM_FAIL(err, CM_E_USAGE,
+                "mint needs --ca FILE and --ca-key FILE; `certmill ca init --out DIR` makes a CA");
     if (o->out == NULL && o->layout != CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "mint needs --out DIR: where the fleet is to go");
     if (o->out != NULL && o->layout == CM_LAYOUT_NONE)
@@ -27,11 +28,13 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
         CM_FAIL(err, CM_E_USAGE, "say which devices: --count N, or --devices FILE with one id a line%s",
                 o->devices != NULL ? "; not both" : "");
     if (o->devices != NULL && o->id_pattern != NULL)
-        CM_FAIL(err, CM_E_USAGE, "--id-pattern makes ids for --count; with --devices the ids come from the file");
+        CM_FAIL(err, CM_E_USAGE,
+                "--id-pattern makes ids for --count; with --devices the ids come from the file");
     if (o->days != 0 && o->not_after != NULL)
         CM_FAIL(err, CM_E_USAGE, "--days and --not-after say the same thing; use one of them");
     if (!o->plaintext_keys && o->layout != CM_LAYOUT_NONE)
-        CM_FAIL(err, CM_E_USAGE, "private keys would be written unencrypted: say --plaintext-keys to accept that");
+        CM_FAIL(err, CM_E_USAGE,
+                "private keys would be written unencrypted: say --plaintext-keys to accept that");
     if (o->keys_out != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "--layout none writes no keys, so --keys-out makes no sense with it");
     return CM_OK;
@@ -70,10 +73,13 @@ static cm_err set_validity(struct cm_mint_plan *p, struct cm_error *err)
     if (p->not_after > CM_WHEN_MAX)
         CM_FAIL(err, CM_E_USAGE, "--days %u passes the year 9999, where X.509 ends", days);
     if (p->not_after <= p->now)
-        CM_FAIL(err, CM_E_USAGE, "the certificates would have ended at %s already; say a later --not-after", mine);
+        CM_FAIL(err, CM_E_USAGE, "the certificates would have ended at %s already; say a later --not-after",
+                mine);
     if (p->not_after > ca_after && !p->o->allow_outlive_ca)
-        CM_FAIL(err, CM_E_USAGE, "the certificates would end at %s, after their CA (%s): validators refuse them then; "
-                "say less, or --allow-outlive-ca", mine, theirs);
+        CM_FAIL(err, CM_E_USAGE,
+                "the certificates would end at %s, after their CA (%s): validators refuse them then; "
+                "say less, or --allow-outlive-ca",
+                mine, theirs);
     return CM_OK;
 }
 
@@ -82,9 +88,10 @@ static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
     const char *which = p->o->profile;
 
     CM_TRY(cm_profiles_load(which, &p->profile_text, err));
-    CM_TRY(cm_profile_open(p->profile_text.name, cm_span(p->profile_text.text, p->profile_text.len), &p->profile,
-                           err));
-    CM_TRY(cm_profile_pattern(p->profile, "subject", p->subject_buf, sizeof p->subject_buf, &p->subject_text, err));
+    CM_TRY(cm_profile_open(p->profile_text.name, cm_span(p->profile_text.text, p->profile_text.len),
+                           &p->profile, err));
+    CM_TRY(cm_profile_pattern(p->profile, "subject", p->subject_buf, sizeof p->subject_buf, &p->subject_text,
+                              err));
     CM_TRY(cm_profile_pattern(p->profile, "san", p->san_buf, sizeof p->san_buf, &p->san_text, err));
     if (p->o->subject != NULL)
         p->subject_text = p->o->subject;
@@ -112,7 +119,8 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
     struct cm_mint_conf *m = &p->pipeline.mint;
 
     if (key == NULL)
-        CM_FAIL(err, CM_E_USAGE, "unknown key algorithm \"%.40s\"; there are %s", p->o->key, cm_keyalg_names());
+        CM_FAIL(err, CM_E_USAGE, "unknown key algorithm \"%.40s\"; there are %s", p->o->key,
+                cm_keyalg_names());
     if (p->o->key_format == CM_KEYS_TRADITIONAL && key->family == CM_KEYFAM_ED25519)
         CM_FAIL(err, CM_E_USAGE, "Ed25519 keys have no traditional form; use --key-format pkcs8");
     CM_TRY(cm_profile_check(p->profile, key, cm_ca_sigalg(p->ca), err));
@@ -133,7 +141,8 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
 
 /* One device against profile, template and, where the chain has any, its name
  * constraints and extended key usages. */
-static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bool whole, struct cm_error *err)
+static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bool whole,
+                           struct cm_error *err)
 {
     const struct cm_certspec spec = spec_of(p, p->pipeline.mint.key);
 
@@ -190,7 +199,10 @@ static void spill_dir(const char *out, char dir[PATH_MAX])
 {
     const char *slash = out != NULL ? strrchr(out, '/') : NULL;
 
-    (void) snprintf(dir, PATH_MAX, "%.*s", slash == NULL ? 1 : slash == out ? 1 : (int) (slash - out),
+    (void) snprintf(dir, PATH_MAX, "%.*s",
+                    slash == NULL  ? 1
+                    : slash == out ? 1
+                                   : (int) (slash - out),
                     slash == NULL ? "." : out);
 }
 
@@ -215,8 +227,9 @@ static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
     }
     struct cm_pattern id;
     CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, &id, err));
-    const struct cm_source_count_conf conf = { .id = &id, .start = o->start, .count = o->count,
-                                               .mac_base = p->mac_base, .run_id = p->run_id };
+    const struct cm_source_count_conf conf = {
+        .id = &id, .start = o->start, .count = o->count, .mac_base = p->mac_base, .run_id = p->run_id
+    };
     CM_TRY(cm_source_count_open(&conf, &p->source, err));
     return check_counted(p, err);
 }
@@ -263,11 +276,14 @@ static cm_err set_pipeline(struct cm_mint_plan *p, struct cm_error *err)
     p->pipeline.pool = p->pool;
     p->pipeline.cpus = p->cores.cpu;
     p->pipeline.cpus_count = p->cores.count;
-    p->pipeline.commit = (struct cm_commit_bounds) { .bytes = COMMIT_BYTES, .devices = COMMIT_DEVICES, .ms = COMMIT_MS };
+    p->pipeline.commit =
+        (struct cm_commit_bounds) { .bytes = COMMIT_BYTES, .devices = COMMIT_DEVICES, .ms = COMMIT_MS };
     if (p->o->layout == CM_LAYOUT_TREE) {
         /* A shard is a commit: it ends before a batch could take it past its bound. */
-        const uint32_t room = p->batch.devices < CM_SHARD_DEVICES ? CM_SHARD_DEVICES - p->batch.devices + 1 : 1;
-        p->pipeline.commit = (struct cm_commit_bounds) { .bytes = UINT64_MAX, .devices = room, .ms = TREE_COMMIT_MS };
+        const uint32_t room =
+            p->batch.devices < CM_SHARD_DEVICES ? CM_SHARD_DEVICES - p->batch.devices + 1 : 1;
+        p->pipeline.commit =
+            (struct cm_commit_bounds) { .bytes = UINT64_MAX, .devices = room, .ms = TREE_COMMIT_MS };
     }
     return CM_OK;
 }

@@ -54,7 +54,8 @@ struct cm_mint_plan {
 
 /* CM_E_USAGE, CM_E_INPUT: what is wrong with the request; CM_E_LIMIT: not enough
  * memory that may be locked. close accepts a plan in any state, zeroed at first. */
-CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p,
+                                       struct cm_error *err);
 void cm_mint_plan_close(struct cm_mint_plan *p);
 
 /* Octets of the segments and rows per device, measured on what a batch takes at most. */

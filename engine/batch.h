@@ -43,7 +43,7 @@ struct cm_rec {
     uint32_t id_off, id_len; /* in ids */
     uint32_t chain_off, chain_len;
     uint32_t key_off, key_len;
-    uint32_t row_off, row_len; /* in rows, without the parts that the registrar puts in */
+    uint32_t row_off, row_len;   /* in rows, without the parts that the registrar puts in */
     uint32_t cut_chain, cut_key; /* where in the row the places go (row.h) */
     uint8_t certificate_id[32];
 };
@@ -75,12 +75,12 @@ struct cm_batch {
     cm_when minted_at;
 
     /* writer: WRITING */
-    uint32_t unit;                /* number of the segment or shard */
+    uint32_t unit;                 /* number of the segment or shard */
     uint64_t chain_base, key_base; /* where the images lie in their segments */
-    uint32_t inflight;            /* requests that the kernel has not answered */
-    bool landed;                  /* every octet was taken by the kernel */
-    bool group_end;               /* the last of its commit */
-    struct cm_batch *next;        /* the writer's list, in the order of put */
+    uint32_t inflight;             /* requests that the kernel has not answered */
+    bool landed;                   /* every octet was taken by the kernel */
+    bool group_end;                /* the last of its commit */
+    struct cm_batch *next;         /* the writer's list, in the order of put */
 };
 
 struct cm_pool;

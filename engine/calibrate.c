@@ -53,8 +53,8 @@ static cm_err time_signatures(struct bench *b, double budget_us, double *mean_us
     return CM_OK;
 }
 
-cm_err cm_calibrate(const struct cm_keyalg *key, const struct cm_ca *ca, uint32_t ms, struct cm_calibration *out,
-                    struct cm_error *err)
+cm_err cm_calibrate(const struct cm_keyalg *key, const struct cm_ca *ca, uint32_t ms,
+                    struct cm_calibration *out, struct cm_error *err)
 {
     const double half_us = ms * 1000.0 / 2;
     struct bench b = { 0 };

@@ -142,8 +142,8 @@ static uint8_t *begin_entry(const struct cm_minter *m, struct cm_writer *image)
     return m->conf.layout == CM_LAYOUT_TREE ? NULL : cm_put_room(image, CM_TAR_BLOCK);
 }
 
-static void end_entry(const struct cm_minter *m, struct cm_writer *image, uint8_t *header, struct cm_span id_name,
-                      const char *suffix, uint32_t data_off, uint32_t mode)
+static void end_entry(const struct cm_minter *m, struct cm_writer *image, uint8_t *header,
+                      struct cm_span id_name, const char *suffix, uint32_t data_off, uint32_t mode)
 {
     char name[CM_TAR_NAME_MAX];
     struct cm_writer n = cm_writer(name, sizeof name);
@@ -212,8 +212,8 @@ static cm_err put_key(struct cm_minter *m, struct cm_batch *b, struct cm_rec *re
     return digest_blob(m, b->keys + rec->key_off, rec->key_len, &dev->key, err);
 }
 
-static cm_err put_row(struct cm_minter *m, struct cm_batch *b, struct cm_rec *rec, const struct cm_row_device *dev,
-                      struct cm_error *err)
+static cm_err put_row(struct cm_minter *m, struct cm_batch *b, struct cm_rec *rec,
+                      const struct cm_row_device *dev, struct cm_error *err)
 {
     struct cm_writer rows = { .data = b->rows, .cap = b->plan.rows, .len = b->rows_len };
 

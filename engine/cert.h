@@ -20,13 +20,14 @@ struct cm_mint_conf {
     enum cm_layout layout;
     enum cm_key_format key_format;
     enum cm_encoding encoding;
-    int64_t mtime;           /* of archive entries: the start of the run */
-    const uint8_t *run_id;   /* 16 octets */
+    int64_t mtime;         /* of archive entries: the start of the run */
+    const uint8_t *run_id; /* 16 octets */
 };
 
 struct cm_minter;
 
-CM_MUST_CHECK cm_err cm_minter_open(const struct cm_mint_conf *conf, struct cm_minter **out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_minter_open(const struct cm_mint_conf *conf, struct cm_minter **out,
+                                    struct cm_error *err);
 void cm_minter_close(struct cm_minter *m); /* NULL accepted */
 
 /* Draws the batch's serial prefix and random numbers and takes the time. */
@@ -38,7 +39,7 @@ CM_MUST_CHECK cm_err cm_mint_one(struct cm_minter *m, struct cm_batch *b, uint32
 CM_MUST_CHECK cm_err cm_mint_end(struct cm_minter *m, struct cm_batch *b, struct cm_error *err);
 
 /* Memory that a batch of so many devices needs at most under this conf. */
-CM_MUST_CHECK cm_err cm_mint_plan(const struct cm_mint_conf *conf, uint32_t devices, struct cm_batch_plan *out,
-                                  struct cm_error *err);
+CM_MUST_CHECK cm_err cm_mint_plan(const struct cm_mint_conf *conf, uint32_t devices,
+                                  struct cm_batch_plan *out, struct cm_error *err);
 
 #endif

@@ -22,8 +22,11 @@ static cm_err tbs_max(const struct cm_mint_conf *conf, struct cm_hasher *hasher,
     struct cm_writer w = cm_writer(text, sizeof text);
 
     memset(id, '"', sizeof id); /* the one character that both subject text and row escape */
-    const struct cm_values v = { .id = cm_span(id, sizeof id), .seq = UINT64_MAX, .mac = (1ull << 48) - 1,
-                                 .run_id = conf->run_id, .hasher = hasher };
+    const struct cm_values v = { .id = cm_span(id, sizeof id),
+                                 .seq = UINT64_MAX,
+                                 .mac = (1ull << 48) - 1,
+                                 .run_id = conf->run_id,
+                                 .hasher = hasher };
     const struct cm_tmpl_input in = { .values = &v,
                                       .serial = cm_span(zeros, CM_SERIAL_LEN),
                                       .spki = cm_span(zeros, cm_keyenc_spki_max(conf->key)),

@@ -9,8 +9,10 @@ void cm_der_header(struct cm_der *d, uint8_t tag, size_t content_len)
     } else if (content_len < 0x10000) {
         cm_der_raw(d, (uint8_t[]) { tag, 0x82, (uint8_t) (content_len >> 8), (uint8_t) content_len }, 4);
     } else if (content_len < 0x1000000) {
-        cm_der_raw(d, (uint8_t[]) { tag, 0x83, (uint8_t) (content_len >> 16), (uint8_t) (content_len >> 8),
-                                    (uint8_t) content_len }, 5);
+        cm_der_raw(d,
+                   (uint8_t[]) { tag, 0x83, (uint8_t) (content_len >> 16), (uint8_t) (content_len >> 8),
+                                 (uint8_t) content_len },
+                   5);
     } else {
         d->overflow = true;
     }

@@ -30,7 +30,10 @@ enum cm_der_tag {
     CM_DER_OID = 0x06,
     CM_DER_UTF8 = 0x0c,
     CM_DER_PRINTABLE = 0x13,
+    CM_DER_TELETEX = 0x14,
     CM_DER_IA5 = 0x16,
+    CM_DER_VISIBLE = 0x1a,
+    CM_DER_GENERAL = 0x1b,
     CM_DER_SEQUENCE = 0x30,
     CM_DER_SET = 0x31,
     CM_DER_CONTEXT_0 = 0xa0, /* constructed, as all explicit tags are */

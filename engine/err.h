@@ -20,16 +20,16 @@
  */
 typedef enum cm_err {
     CM_OK = 0,
-    CM_E_USAGE = 0x0100,  /* the request or its inputs are wrong: exit 2 */
-    CM_E_INPUT = 0x0101,  /* a file that the user named is wrong: exit 2 */
-    CM_E_CRYPTO = 0x0200, /* libcrypto refused or a self-check failed: exit 4 */
-    CM_E_IO = 0x0300,     /* the kernel refused; detail in cm_error.os: exit 3 */
-    CM_E_LIMIT = 0x0400,  /* a limit of the process or of this program: exit 3 */
-    CM_E_NOMEM = 0x0401,  /* out of memory: exit 3 */
+    CM_E_USAGE = 0x0100,   /* the request or its inputs are wrong: exit 2 */
+    CM_E_INPUT = 0x0101,   /* a file that the user named is wrong: exit 2 */
+    CM_E_CRYPTO = 0x0200,  /* libcrypto refused or a self-check failed: exit 4 */
+    CM_E_IO = 0x0300,      /* the kernel refused; detail in cm_error.os: exit 3 */
+    CM_E_LIMIT = 0x0400,   /* a limit of the process or of this program: exit 3 */
+    CM_E_NOMEM = 0x0401,   /* out of memory: exit 3 */
     CM_E_NOSPACE = 0x0402, /* an arena or a fixed buffer is full: exit 3 */
-    CM_E_CLOSED = 0x0500, /* orderly stop; never printed as a failure */
-    CM_E_END = 0x0501,    /* nothing left to read; never printed as a failure */
-    CM_E_FOUND = 0x0600,  /* done, but something was found: exit 1 */
+    CM_E_CLOSED = 0x0500,  /* orderly stop; never printed as a failure */
+    CM_E_END = 0x0501,     /* nothing left to read; never printed as a failure */
+    CM_E_FOUND = 0x0600,   /* done, but something was found: exit 1 */
 } cm_err;
 
 enum { CM_ERROR_TEXT = 480 };
@@ -59,21 +59,21 @@ static inline unsigned cm_err_class(cm_err code)
 cm_err cm_fail(struct cm_error *e, cm_err code, const char *where, const char *fmt, ...) CM_PRINTF(4, 5);
 
 #define CM_FAIL(e, code, ...) return cm_fail((e), (code), CM_HERE, __VA_ARGS__)
-#define CM_TRY(expr)                                                                               \
-    do {                                                                                           \
-        const cm_err cm_try_rc_ = (expr);                                                          \
-        if (cm_try_rc_ != CM_OK)                                                                   \
-            return cm_try_rc_;                                                                     \
+#define CM_TRY(expr)                                                                                         \
+    do {                                                                                                     \
+        const cm_err cm_try_rc_ = (expr);                                                                    \
+        if (cm_try_rc_ != CM_OK)                                                                             \
+            return cm_try_rc_;                                                                               \
     } while (0)
 
 /* A broken invariant is a bug, not an operating error: stop before it becomes
  * a wrong certificate. Stays on in release builds. */
-#define CM_ASSERT(cond)                                                                            \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "certmill: bug at %s: %s\n", CM_HERE, #cond);                          \
-            abort();                                                                               \
-        }                                                                                          \
+#define CM_ASSERT(cond)                                                                                      \
+    do {                                                                                                     \
+        if (!(cond)) {                                                                                       \
+            fprintf(stderr, "certmill: bug at %s: %s\n", CM_HERE, #cond);                                    \
+            abort();                                                                                         \
+        }                                                                                                    \
     } while (0)
 
 #define CM_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -47,8 +47,8 @@ const char *cm_printable(struct cm_span text, char *buf, size_t cap)
  * zero-width characters and the byte-order mark. */
 static bool is_invisible(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || c == 0x61c;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || c == 0x61c;
 }
 
 static bool is_windows_name(struct cm_span id)
@@ -67,8 +67,8 @@ static bool is_windows_name(struct cm_span id)
 
 static bool is_unreserved(uint8_t c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-           c == '_' || c == '~';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 /* What is wrong with the characters, or NULL. */
@@ -121,7 +121,8 @@ cm_err cm_id_check(struct cm_span id, struct cm_error *err)
     if (fault == NULL && (id.len > CM_ID_MAX || name_len > CM_ID_NAME_MAX))
         fault = "it takes more than 96 octets as a file name (percent-encoded)";
     if (fault != NULL)
-        CM_FAIL(err, CM_E_INPUT, "device id \"%s\" can't be used: %s", cm_printable(id, shown, sizeof shown), fault);
+        CM_FAIL(err, CM_E_INPUT, "device id \"%s\" can't be used: %s", cm_printable(id, shown, sizeof shown),
+                fault);
     return CM_OK;
 }
 

@@ -7,7 +7,7 @@
 /* ident.h - device ids: what they may be, and the file names made of them. */
 
 enum {
-    CM_ID_MAX = 96,      /* octets of an id, and of its encoded form */
+    CM_ID_MAX = 96, /* octets of an id, and of its encoded form */
     CM_ID_NAME_MAX = 96,
 };
 

@@ -12,13 +12,13 @@
 enum cm_keyfam { CM_KEYFAM_EC, CM_KEYFAM_RSA, CM_KEYFAM_ED25519 };
 
 struct cm_keyalg {
-    const char *name;       /* "P-256": in options, profiles, manifests */
-    const char *synonyms;   /* space-separated: "prime256v1 secp256r1" */
+    const char *name;     /* "P-256": in options, profiles, manifests */
+    const char *synonyms; /* space-separated: "prime256v1 secp256r1" */
     enum cm_keyfam family;
-    const char *evp_type;   /* libcrypto's key type: "EC", "RSA", "ED25519" */
-    const char *group;      /* libcrypto's EC group name, or NULL */
-    uint32_t bits;          /* RSA: modulus; EC: order; Ed25519: 256 */
-    uint32_t batch;         /* devices in a batch: tens of milliseconds of work where that can be */
+    const char *evp_type; /* libcrypto's key type: "EC", "RSA", "ED25519" */
+    const char *group;    /* libcrypto's EC group name, or NULL */
+    uint32_t bits;        /* RSA: modulus; EC: order; Ed25519: 256 */
+    uint32_t batch;       /* devices in a batch: tens of milliseconds of work where that can be */
 };
 
 size_t cm_keyalg_count(void);

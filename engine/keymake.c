@@ -84,8 +84,8 @@ static cm_err finish_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm
     cm_err rc = CM_OK;
 
     if (EC_POINT_mul(m->group, m->point, m->scalar, NULL, NULL, m->bn) != 1 ||
-        EC_POINT_point2oct(m->group, m->point, POINT_CONVERSION_UNCOMPRESSED, out->pub, sizeof out->pub, m->bn) !=
-            pub_len ||
+        EC_POINT_point2oct(m->group, m->point, POINT_CONVERSION_UNCOMPRESSED, out->pub, sizeof out->pub,
+                           m->bn) != pub_len ||
         BN_bn2binpad(m->scalar, out->priv, (int) m->scalar_len) != (int) m->scalar_len)
         rc = cm_fail(err, CM_E_CRYPTO, CM_HERE, "%s: can't compute the public key", m->alg->name);
     out->alg = m->alg;
@@ -109,8 +109,8 @@ static cm_err make_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_e
     return finish_ec(m, out, err);
 }
 
-cm_err cm_keymaker_from_scalar(struct cm_keymaker *m, const uint8_t *scalar, size_t len, struct cm_keypair *out,
-                               struct cm_error *err)
+cm_err cm_keymaker_from_scalar(struct cm_keymaker *m, const uint8_t *scalar, size_t len,
+                               struct cm_keypair *out, struct cm_error *err)
 {
     CM_ASSERT(m->alg->family == CM_KEYFAM_EC);
     if (len != m->scalar_len || BN_bin2bn(scalar, (int) len, m->scalar) == NULL || BN_is_zero(m->scalar) ||
@@ -124,7 +124,8 @@ static cm_err make_ed25519(struct cm_keymaker *m, struct cm_keypair *out, struct
     CM_AUTO(EVP_PKEY) key = NULL;
     size_t priv_len = 32, pub_len = 32;
 
-    if (EVP_PKEY_generate(m->evp, &key) != 1 || EVP_PKEY_get_raw_private_key(key, out->priv, &priv_len) != 1 ||
+    if (EVP_PKEY_generate(m->evp, &key) != 1 ||
+        EVP_PKEY_get_raw_private_key(key, out->priv, &priv_len) != 1 ||
         EVP_PKEY_get_raw_public_key(key, out->pub, &pub_len) != 1 || priv_len != 32 || pub_len != 32)
         CM_FAIL(err, CM_E_CRYPTO, "%s: key generation failed", m->alg->name);
     out->alg = m->alg;

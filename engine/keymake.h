@@ -17,8 +17,8 @@ enum { CM_EC_MAX = 66, CM_RSA_MAX = 512 };
 
 struct cm_keypair {
     const struct cm_keyalg *alg;
-    size_t len;     /* EC: octets of a scalar; RSA: octets of n; Ed25519: 32 */
-    size_t pub_len; /* EC, Ed25519: octets of pub */
+    size_t len;                     /* EC: octets of a scalar; RSA: octets of n; Ed25519: 32 */
+    size_t pub_len;                 /* EC, Ed25519: octets of pub */
     uint8_t pub[1 + 2 * CM_EC_MAX]; /* EC: uncompressed point (SEC 1 2.3.3); Ed25519: RFC 8032 */
     uint8_t priv[CM_EC_MAX];        /* EC: scalar, big-endian, len octets; Ed25519: seed */
     /* RSA, big-endian: n and d of len octets, the others of len/2. */
@@ -30,7 +30,8 @@ struct cm_keypair {
 
 struct cm_keymaker;
 
-CM_MUST_CHECK cm_err cm_keymaker_open(const struct cm_keyalg *alg, struct cm_keymaker **out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_keymaker_open(const struct cm_keyalg *alg, struct cm_keymaker **out,
+                                      struct cm_error *err);
 CM_MUST_CHECK cm_err cm_keymaker_make(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err);
 /* EC only: the pair of a given scalar (big-endian, m's length), by the same code
  * that a drawn one goes through. CM_E_USAGE outside [1, n-1]. */

@@ -35,8 +35,10 @@ static cm_err set_type(const char *type, struct cm_name_attr *a, struct cm_error
 
     if (obj == NULL || len <= 0 || (size_t) len > sizeof a->oid) {
         ASN1_OBJECT_free(obj);
-        CM_FAIL(err, CM_E_USAGE, "subject: unknown attribute type \"%.40s\"; write CN, O, OU, C, ST, L, "
-                "serialNumber, another X.520 name or a dotted OID", type);
+        CM_FAIL(err, CM_E_USAGE,
+                "subject: unknown attribute type \"%.40s\"; write CN, O, OU, C, ST, L, "
+                "serialNumber, another X.520 name or a dotted OID",
+                type);
     }
     a->oid_len = (size_t) i2d_ASN1_OBJECT(obj, &p);
     a->known = nid != NID_undef;
@@ -59,7 +61,8 @@ static cm_err take_part(const char *text, char part[CM_PATTERN_TEXT], const char
 
     for (; *text != '\0' && *text != '/'; text++) {
         if (*text == '+')
-            CM_FAIL(err, CM_E_USAGE, "subject: '+' (several attributes in one RDN) is not supported; "
+            CM_FAIL(err, CM_E_USAGE,
+                    "subject: '+' (several attributes in one RDN) is not supported; "
                     "write \\+ for a plus sign");
         if (*text == '\\' && text[1] != '\0')
             text++;

@@ -15,11 +15,11 @@
 enum { CM_NAME_ATTRS = 16 };
 
 struct cm_name_attr {
-    char label[40];        /* as RFC 4514 text names it: "CN", or the dotted OID */
-    bool known;            /* false: RFC 4514 text is the OID and "#" hex */
-    uint8_t oid[32];       /* DER, tag and length included */
+    char label[40];  /* as RFC 4514 text names it: "CN", or the dotted OID */
+    bool known;      /* false: RFC 4514 text is the OID and "#" hex */
+    uint8_t oid[32]; /* DER, tag and length included */
     size_t oid_len;
-    uint8_t tag;           /* of the string type */
+    uint8_t tag; /* of the string type */
     struct cm_field field;
 };
 

@@ -10,13 +10,14 @@ static const struct {
     { "uuid", CM_PIECE_UUID },
 };
 
-/* The part after the colon: up to two digits, then perhaps an 'x'. */
+/* The part after the colon: a width, with a zero in front as printf has it, then
+ * perhaps an 'x'. */
 static bool parse_format(const char *f, size_t len, struct cm_piece *out)
 {
     unsigned width = 0;
     size_t i = 0;
 
-    for (; i < len && f[i] >= '0' && f[i] <= '9' && i < 2; i++)
+    for (; i < len && f[i] >= '0' && f[i] <= '9' && i < 3; i++)
         width = width * 10 + (unsigned) (f[i] - '0');
     if (i < len && f[i] == 'x') {
         out->hex = true;
@@ -71,9 +72,11 @@ cm_err cm_pattern_parse(const char *text, bool allow_id, struct cm_pattern *out,
         if (n == 0) {
             n = cm_piece_parse(text + i, &piece);
             if (n == 0)
-                CM_FAIL(err, CM_E_USAGE,
-                        "pattern \"%.80s\": unknown placeholder at \"%.24s\"; there are {id}, {seq}, {seq:08}, "
-                        "{seq:08x}, {mac} and {uuid}", text, text + i);
+                CM_FAIL(
+                    err, CM_E_USAGE,
+                    "pattern \"%.80s\": unknown placeholder at \"%.24s\"; there are {id}, {seq}, {seq:08}, "
+                    "{seq:08x}, {mac} and {uuid}",
+                    text, text + i);
             if (piece.kind == CM_PIECE_ID && !allow_id)
                 CM_FAIL(err, CM_E_USAGE, "pattern \"%.80s\" makes the id, so it can't use {id}", text);
         }

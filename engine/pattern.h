@@ -19,16 +19,16 @@
 enum cm_piece_kind { CM_PIECE_TEXT, CM_PIECE_ID, CM_PIECE_SEQ, CM_PIECE_MAC, CM_PIECE_UUID };
 
 enum {
-    CM_PATTERN_TEXT = 256,  /* octets of a pattern */
+    CM_PATTERN_TEXT = 256, /* octets of a pattern */
     CM_PATTERN_PIECES = 16,
-    CM_PATTERN_OUT = 512,   /* octets that a pattern may expand to */
+    CM_PATTERN_OUT = 512, /* octets that a pattern may expand to */
 };
 
 struct cm_piece {
     enum cm_piece_kind kind;
-    bool hex;            /* SEQ */
-    uint8_t width;       /* SEQ: least number of digits */
-    uint16_t off, len;   /* TEXT: in cm_pattern.text */
+    bool hex;          /* SEQ */
+    uint8_t width;     /* SEQ: least number of digits */
+    uint16_t off, len; /* TEXT: in cm_pattern.text */
 };
 
 struct cm_pattern {
@@ -41,13 +41,14 @@ struct cm_pattern {
 struct cm_values {
     struct cm_span id;
     uint64_t seq;
-    uint64_t mac;              /* 48 bits */
-    const uint8_t *run_id;     /* 16 octets */
-    struct cm_hasher *hasher;  /* of the calling thread, for {uuid} */
+    uint64_t mac;             /* 48 bits */
+    const uint8_t *run_id;    /* 16 octets */
+    struct cm_hasher *hasher; /* of the calling thread, for {uuid} */
 };
 
 /* allow_id: false for --id-pattern, which can't name itself. CM_E_USAGE. */
-CM_MUST_CHECK cm_err cm_pattern_parse(const char *text, bool allow_id, struct cm_pattern *out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pattern_parse(const char *text, bool allow_id, struct cm_pattern *out,
+                                      struct cm_error *err);
 /* Reads one placeholder, text[0] == '{': its length, 0 when it is none. */
 size_t cm_piece_parse(const char *text, struct cm_piece *out);
 void cm_piece_put(const struct cm_piece *p, const char *text, const struct cm_values *v, struct cm_writer *w);

@@ -36,7 +36,8 @@ cm_err cm_pipeline_open(const struct cm_pipeline_conf *conf, struct cm_pipeline 
     (void) pthread_condattr_destroy(&attr);
     (void) pthread_mutex_init(&p->lock, NULL);
     (void) pthread_mutex_init(&p->source_lock, NULL);
-    rc = p->worker == NULL ? cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for %u workers", conf->workers) : CM_OK;
+    rc = p->worker == NULL ? cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for %u workers", conf->workers)
+                           : CM_OK;
     if (rc == CM_OK)
         rc = cm_queue_open(CM_SEALED_CAP, &p->sealed, err);
     if (rc == CM_OK)

@@ -25,9 +25,9 @@
  *            any; stop is async-signal-safe.
  */
 struct cm_commit_bounds {
-    uint64_t bytes;   /* of images */
+    uint64_t bytes; /* of images */
     uint32_t devices;
-    uint32_t ms;      /* since the first batch of the commit */
+    uint32_t ms; /* since the first batch of the commit */
 };
 
 struct cm_pipeline_conf {
@@ -36,7 +36,7 @@ struct cm_pipeline_conf {
     struct cm_pool *pool;
     struct cm_sink *bundles, *manifest;
     uint32_t workers;
-    const int *cpus;   /* worker i is pinned to cpus[i % cpus_count]; NULL: not pinned */
+    const int *cpus; /* worker i is pinned to cpus[i % cpus_count]; NULL: not pinned */
     size_t cpus_count;
     struct cm_commit_bounds commit;
 };

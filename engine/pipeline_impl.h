@@ -10,9 +10,9 @@
 /* pipeline_impl.h - what pipeline.c, worker.c, writer.c and registrar.c share. */
 
 enum {
-    CM_SEALED_CAP = 4,   /* batches that wait for the writer */
-    CM_WRITING_MAX = 6,  /* batches in the kernel's hands or waiting for their turn */
-    CM_WRITTEN_CAP = 4,  /* batches that wait for the registrar */
+    CM_SEALED_CAP = 4,  /* batches that wait for the writer */
+    CM_WRITING_MAX = 6, /* batches in the kernel's hands or waiting for their turn */
+    CM_WRITTEN_CAP = 4, /* batches that wait for the registrar */
 };
 
 struct cm_pipeline {
@@ -20,22 +20,22 @@ struct cm_pipeline {
     struct cm_queue *sealed, *written;
     pthread_t *worker; /* conf.workers of them, then the two below; set by start */
     pthread_t writer, registrar;
-    uint32_t started;         /* workers that run; start's */
+    uint32_t started; /* workers that run; start's */
     bool writer_started, registrar_started;
 
     /* any thread */
-    atomic_bool stop;         /* asked for by the user: end cleanly */
-    atomic_bool failed;       /* a fatal error was recorded: end at once */
+    atomic_bool stop;   /* asked for by the user: end cleanly */
+    atomic_bool failed; /* a fatal error was recorded: end at once */
     atomic_uint_fast64_t minted, committed, committed_bytes, commits;
     atomic_uint_fast32_t next_worker;
 
     pthread_mutex_t source_lock; /* held around source->next */
 
-    pthread_mutex_t lock;     /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     pthread_cond_t ended_cond;
-    struct cm_error error;    /* the first fatal one */
+    struct cm_error error; /* the first fatal one */
     uint32_t workers_left;
-    bool ended;               /* the registrar is through */
+    bool ended; /* the registrar is through */
 };
 
 void *cm_worker_main(void *pipeline);

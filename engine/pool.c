@@ -54,7 +54,8 @@ static void lay_out(struct cm_pool *p, const struct cm_batch_plan *plan)
     p->home = p->batches;
 }
 
-cm_err cm_pool_open(uint32_t batches, const struct cm_batch_plan *plan, struct cm_pool **out, struct cm_error *err)
+cm_err cm_pool_open(uint32_t batches, const struct cm_batch_plan *plan, struct cm_pool **out,
+                    struct cm_error *err)
 {
     struct cm_pool *p = calloc(1, sizeof *p + batches * sizeof p->batch[0]);
     cm_err rc = CM_OK;

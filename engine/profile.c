@@ -7,8 +7,9 @@
 #include <strings.h>
 
 static const char *const profile_keys[] = {
-    "description", "subject",    "san",           "days",           "keys",               "signatures",
-    "id_characters", "extensions", "extensions_ec", "extensions_rsa", "extensions_ed25519",
+    "description",        "subject",       "san",        "days",          "keys",
+    "signatures",         "id_characters", "extensions", "extensions_ec", "extensions_rsa",
+    "extensions_ed25519",
 };
 
 /* Marks are letters and digits only, so that they pass every string type that
@@ -40,8 +41,8 @@ static unsigned line_of(const char *text, const char *at)
 }
 
 /* The index of the mark for the placeholder text[0..len); a new one when it is new. */
-static cm_err intern_mark(struct cm_profile *p, const char *text, size_t len, struct cm_piece piece, size_t *out,
-                          struct cm_error *err)
+static cm_err intern_mark(struct cm_profile *p, const char *text, size_t len, struct cm_piece piece,
+                          size_t *out, struct cm_error *err)
 {
     for (size_t i = 0; i < p->marks; i++) {
         if (strlen(p->mark_text[i]) == len && memcmp(p->mark_text[i], text, len) == 0) {
@@ -50,32 +51,61 @@ static cm_err intern_mark(struct cm_profile *p, const char *text, size_t len, st
         }
     }
     if (p->marks == CM_PROFILE_MARKS || len >= sizeof p->mark_text[0])
-        CM_FAIL(err, CM_E_INPUT, "profile %s: more than %d different placeholders", p->name, CM_PROFILE_MARKS);
+        CM_FAIL(err, CM_E_INPUT, "profile %s: more than %d different placeholders", p->name,
+                CM_PROFILE_MARKS);
     memcpy(p->mark_text[p->marks], text, len);
     p->mark[p->marks] = piece;
     *out = p->marks++;
     return CM_OK;
 }
 
-/* Copies text to w with every placeholder outside comments replaced by its mark. */
-static cm_err put_marked(struct cm_profile *p, const char *text, struct cm_writer *w, struct cm_error *err)
+/* Where the copying of a profile's text stands, as OpenSSL's configuration reader
+ * sees it: a '#' that is quoted or escaped begins no comment. */
+struct syntax {
+    bool comment;
+    char quote; /* the open one, or 0 */
+};
+
+/* Characters at c that belong together: two for an escape, else one. */
+static size_t step(struct syntax *s, const char *c)
 {
-    bool comment = false;
+    if (*c == '\n') {
+        *s = (struct syntax) { 0 };
+    } else if (!s->comment && *c == '\\' && c[1] != '\0' && strchr("#\"'`\\\n", c[1]) != NULL) {
+        return 2;
+    } else if (!s->comment && s->quote != 0) {
+        s->quote = *c == s->quote ? 0 : s->quote;
+    } else if (!s->comment && (*c == '"' || *c == '\'' || *c == '`')) {
+        s->quote = *c;
+    } else if (*c == '#') {
+        s->comment = true;
+    }
+    return 1;
+}
+
+/* Copies text to w with every placeholder replaced by its mark; of a whole profile
+ * (is_file), those outside comments. */
+static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, struct cm_writer *w,
+                         struct cm_error *err)
+{
+    struct syntax syntax = { 0 };
 
     for (const char *c = text; *c != '\0';) {
         struct cm_piece piece = { .kind = CM_PIECE_TEXT };
         char name[CM_MARK_LEN + 1];
-        size_t len = 0, index = 0;
+        size_t len = is_file ? step(&syntax, c) : 1, index = 0;
 
-        comment = (comment || *c == '#') && *c != '\n';
-        if (comment || (*c != '{' && *c != '}')) {
-            cm_put_byte(w, (uint8_t) *c++);
+        if (syntax.comment || (*c != '{' && *c != '}')) {
+            cm_put(w, c, len);
+            c += len;
             continue;
         }
         len = cm_piece_parse(c, &piece);
         if (len == 0)
-            CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: unknown placeholder at \"%.24s\"; there are {id}, {seq}, "
-                    "{seq:08}, {seq:08x}, {mac} and {uuid}", p->name, line_of(text, c), c);
+            CM_FAIL(err, CM_E_INPUT,
+                    "profile %s, line %u: unknown placeholder at \"%.24s\"; there are {id}, {seq}, "
+                    "{seq:08}, {seq:08x}, {mac} and {uuid}",
+                    p->name, line_of(text, c), c);
         CM_TRY(intern_mark(p, c, len, piece, &index, err));
         mark_name(index, name);
         cm_put(w, name, CM_MARK_LEN);
@@ -84,7 +114,8 @@ static cm_err put_marked(struct cm_profile *p, const char *text, struct cm_write
     return CM_OK;
 }
 
-cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out, struct cm_error *err)
+static cm_err mark_text(struct cm_profile *p, const char *text, bool is_file, char **out,
+                        struct cm_error *err)
 {
     /* The shortest placeholder, {id}, grows to CM_MARK_LEN. */
     const size_t cap = strlen(text) * (CM_MARK_LEN / 4) + 1;
@@ -94,7 +125,7 @@ cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out, struc
 
     if (buf == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for profile %s", p->name);
-    rc = put_marked(p, text, &w, err);
+    rc = put_marked(p, text, is_file, &w, err);
     if (rc != CM_OK) {
         free(buf);
         return rc;
@@ -103,6 +134,11 @@ cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out, struc
     buf[w.len] = '\0';
     *out = buf;
     return CM_OK;
+}
+
+cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out, struct cm_error *err)
+{
+    return mark_text(p, text, false, out, err);
 }
 
 /* The line in the user's text where [profile] says `key`, for messages. */
@@ -144,7 +180,8 @@ static cm_err check_keys(const struct cm_profile *p, const char *text, struct cm
     const STACK_OF(CONF_VALUE) *section = NCONF_get_section(p->conf, "profile");
 
     if (section == NULL)
-        CM_FAIL(err, CM_E_INPUT, "profile %s has no [profile] section; see `certmill profile show aws-iot`", p->name);
+        CM_FAIL(err, CM_E_INPUT, "profile %s has no [profile] section; see `certmill profile show aws-iot`",
+                p->name);
     for (int i = 0; i < sk_CONF_VALUE_num(section); i++) {
         const char *key = sk_CONF_VALUE_value(section, i)->name;
         bool known = false;
@@ -153,8 +190,8 @@ static cm_err check_keys(const struct cm_profile *p, const char *text, struct cm
         if (!known) {
             const char *near = nearest_key(key);
             CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: unknown key \"%.40s\" in [profile]%s%s%s", p->name,
-                    line_of_key(text, key), key, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                    near != NULL ? "\"?" : "");
+                    line_of_key(text, key), key, near != NULL ? "; did you mean \"" : "",
+                    near != NULL ? near : "", near != NULL ? "\"?" : "");
         }
     }
     return CM_OK;
@@ -169,8 +206,8 @@ static cm_err check_sections(const struct cm_profile *p, const char *text, struc
             continue;
         section = NCONF_get_string(p->conf, "profile", profile_keys[k]);
         if (section != NULL && NCONF_get_section(p->conf, section) == NULL)
-            CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: %s names section [%.40s], which does not exist", p->name,
-                    line_of_key(text, profile_keys[k]), profile_keys[k], section);
+            CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: %s names section [%.40s], which does not exist",
+                    p->name, line_of_key(text, profile_keys[k]), profile_keys[k], section);
     }
     return CM_OK;
 }
@@ -185,8 +222,8 @@ static cm_err read_days(struct cm_profile *p, const char *text, struct cm_error 
         return CM_OK;
     n = strtoul(days, &end, 10);
     if (!isdigit((unsigned char) days[0]) || *end != '\0' || n == 0 || n > 3652059)
-        CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: days must be a whole number from 1 to 3652059", p->name,
-                line_of_key(text, "days"));
+        CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: days must be a whole number from 1 to 3652059",
+                p->name, line_of_key(text, "days"));
     p->days = (uint32_t) n;
     return CM_OK;
 }
@@ -198,15 +235,16 @@ static cm_err load(struct cm_profile *p, const char *text, struct cm_error *err)
     long line = -1;
     int loaded = 0;
 
-    CM_TRY(cm_profile_mark(p, text, &marked, err));
+    CM_TRY(mark_text(p, text, true, &marked, err));
     p->conf = NCONF_new(NULL);
     bio = BIO_new_mem_buf(marked, -1);
     if (p->conf != NULL && bio != NULL)
         loaded = NCONF_load_bio(p->conf, bio, &line);
     free(marked);
     if (loaded != 1)
-        CM_FAIL(err, CM_E_INPUT, "profile %s, line %ld: not OpenSSL configuration syntax (name = value, [section])",
-                p->name, line > 0 ? line : 1);
+        CM_FAIL(err, CM_E_INPUT,
+                "profile %s, line %ld: not OpenSSL configuration syntax (name = value, [section])", p->name,
+                line > 0 ? line : 1);
     CM_TRY(check_keys(p, text, err));
     CM_TRY(check_sections(p, text, err));
     return read_days(p, text, err);
@@ -219,7 +257,8 @@ cm_err cm_profile_open(const char *name, struct cm_span text, struct cm_profile 
     cm_err rc = CM_OK;
 
     if (text.len > CM_PROFILE_TEXT_MAX || memchr(text.data, 0, text.len) != NULL)
-        CM_FAIL(err, CM_E_INPUT, "profile %.80s is not text, or longer than %d octets", name, CM_PROFILE_TEXT_MAX);
+        CM_FAIL(err, CM_E_INPUT, "profile %.80s is not text, or longer than %d octets", name,
+                CM_PROFILE_TEXT_MAX);
     p = calloc(1, sizeof *p);
     copy = strndup((const char *) text.data, text.len);
     if (p == NULL || copy == NULL) {
@@ -246,8 +285,8 @@ void cm_profile_close(struct cm_profile *p)
     free(p);
 }
 
-cm_err cm_profile_pattern(const struct cm_profile *p, const char *key, char *buf, size_t cap, const char **out,
-                          struct cm_error *err)
+cm_err cm_profile_pattern(const struct cm_profile *p, const char *key, char *buf, size_t cap,
+                          const char **out, struct cm_error *err)
 {
     const char *value = NCONF_get_string(p->conf, "profile", key);
     struct cm_writer w = cm_writer(buf, cap);
@@ -304,8 +343,10 @@ cm_err cm_profile_check(const struct cm_profile *p, const struct cm_keyalg *key,
         CM_FAIL(err, CM_E_USAGE, "profile %s does not allow %s device keys; it allows %s", p->name, key->name,
                 NCONF_get_string(p->conf, "profile", "keys"));
     if (!listed(p, "signatures", sig->name))
-        CM_FAIL(err, CM_E_USAGE, "profile %s does not allow certificates signed with %s; use another CA key or "
-                "profile", p->name, sig->name);
+        CM_FAIL(err, CM_E_USAGE,
+                "profile %s does not allow certificates signed with %s; use another CA key or "
+                "profile",
+                p->name, sig->name);
     return CM_OK;
 }
 
@@ -331,7 +372,8 @@ cm_err cm_profile_check_id(const struct cm_profile *p, struct cm_span id, struct
 
     for (size_t i = 0; set != NULL && i < id.len; i++)
         if (!in_set(set, id.data[i]))
-            CM_FAIL(err, CM_E_INPUT, "device id \"%s\" has a character that profile %s does not allow; it allows %s",
+            CM_FAIL(err, CM_E_INPUT,
+                    "device id \"%s\" has a character that profile %s does not allow; it allows %s",
                     cm_printable(id, shown, sizeof shown), p->name, set);
     return CM_OK;
 }

@@ -52,7 +52,8 @@ CM_MUST_CHECK cm_err cm_profile_check_id(const struct cm_profile *p, struct cm_s
 
 /* Replaces each placeholder of text by a mark, registering new ones. The result
  * is malloced, the caller's to free. */
-CM_MUST_CHECK cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_profile_mark(struct cm_profile *p, const char *text, char **out,
+                                     struct cm_error *err);
 /* The mark at the start of these octets: its index, or -1. */
 int cm_profile_mark_at(const struct cm_profile *p, const uint8_t *data, size_t len);
 

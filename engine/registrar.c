@@ -60,7 +60,8 @@ void *cm_registrar_main(void *arg)
             cm_pool_release(p->conf.pool, b);
         }
     }
-    CM_ASSERT(atomic_load(&p->failed) || c.devices == 0); /* the writer ends its last commit before it closes */
+    CM_ASSERT(atomic_load(&p->failed) ||
+              c.devices == 0); /* the writer ends its last commit before it closes */
     /* After a failure, too: what is committed gets its final names if that can be. */
     rc = finish(p, &err);
     if (rc != CM_OK && !atomic_load(&p->failed))

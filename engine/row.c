@@ -117,9 +117,11 @@ cm_err cm_row_texts_open(const struct cm_row_run *run, struct cm_row_texts *out,
     cm_put_str(&w, run->layout == CM_LAYOUT_TREE ? "\",\"chain\":{\"path\":\"chains/"
                                                  : "\",\"chain\":{\"segment\":\"chains/");
     t.times = keep(&w);
-    if (t.head == NULL || t.after_id == NULL || t.after_cert_id == NULL || t.algs == NULL || t.times == NULL) {
+    if (t.head == NULL || t.after_id == NULL || t.after_cert_id == NULL || t.algs == NULL ||
+        t.times == NULL) {
         cm_row_texts_close(&t);
-        CM_FAIL(err, CM_E_USAGE, "lot, sku, order and profile name together are longer than %zu octets", sizeof buf);
+        CM_FAIL(err, CM_E_USAGE, "lot, sku, order and profile name together are longer than %zu octets",
+                sizeof buf);
     }
     *out = t;
     return CM_OK;
@@ -137,7 +139,8 @@ void cm_row_texts_close(struct cm_row_texts *t)
 
 size_t cm_row_texts_len(const struct cm_row_texts *t)
 {
-    return strlen(t->head) + strlen(t->after_id) + strlen(t->after_cert_id) + strlen(t->algs) + strlen(t->times);
+    return strlen(t->head) + strlen(t->after_id) + strlen(t->after_cert_id) + strlen(t->algs) +
+           strlen(t->times);
 }
 
 /* Behind the place of a bundle or key. In the tree layout the place is the
@@ -196,7 +199,8 @@ void cm_row_render(const struct cm_row_texts *t, const struct cm_row_device *dev
     put_facts(t, dev, w);
     rec->cut_chain = (uint32_t) (w->len - start);
     put_blob(t, &dev->chain, dev->id_name, ".crt", w);
-    cm_put_str(w, t->layout == CM_LAYOUT_TREE ? ",\"key\":{\"path\":\"keys/" : ",\"key\":{\"segment\":\"keys/");
+    cm_put_str(w,
+               t->layout == CM_LAYOUT_TREE ? ",\"key\":{\"path\":\"keys/" : ",\"key\":{\"segment\":\"keys/");
     rec->cut_key = (uint32_t) (w->len - start);
     put_blob(t, &dev->key, dev->id_name, ".key", w);
     cm_put_lit(w, ",\"minted_at\":\"");
@@ -215,7 +219,8 @@ static void put_place(enum cm_layout layout, uint32_t unit, uint64_t offset, str
     }
 }
 
-void cm_row_place(const struct cm_batch *b, const struct cm_rec *rec, enum cm_layout layout, struct cm_writer *w)
+void cm_row_place(const struct cm_batch *b, const struct cm_rec *rec, enum cm_layout layout,
+                  struct cm_writer *w)
 {
     const uint8_t *row = b->rows + rec->row_off;
 

@@ -28,7 +28,8 @@ struct cm_row_texts {
     enum cm_layout layout;
 };
 
-CM_MUST_CHECK cm_err cm_row_texts_open(const struct cm_row_run *run, struct cm_row_texts *out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_row_texts_open(const struct cm_row_run *run, struct cm_row_texts *out,
+                                       struct cm_error *err);
 void cm_row_texts_close(struct cm_row_texts *t); /* a zeroed struct is accepted */
 /* Octets of all those texts, for the bound on a row. */
 size_t cm_row_texts_len(const struct cm_row_texts *t);
@@ -55,7 +56,8 @@ struct cm_row_device {
 void cm_row_render(const struct cm_row_texts *t, const struct cm_row_device *dev, struct cm_writer *w,
                    struct cm_rec *rec);
 /* Copies the row of rec to w with the places of its bundle and key put in. */
-void cm_row_place(const struct cm_batch *b, const struct cm_rec *rec, enum cm_layout layout, struct cm_writer *w);
+void cm_row_place(const struct cm_batch *b, const struct cm_rec *rec, enum cm_layout layout,
+                  struct cm_writer *w);
 
 /* RFC 8259 string contents: escapes '"', '\' and control characters. */
 void cm_put_json(struct cm_writer *w, struct cm_span text);

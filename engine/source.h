@@ -30,8 +30,8 @@ struct cm_source {
 struct cm_source_count_conf {
     const struct cm_pattern *id; /* copied */
     uint64_t start, count;
-    uint64_t mac_base;           /* of device `start` */
-    const uint8_t *run_id;       /* 16 octets, copied */
+    uint64_t mac_base;     /* of device `start` */
+    const uint8_t *run_id; /* 16 octets, copied */
 };
 
 /* Refuses a pattern that would give two devices one id, and numbers or MAC

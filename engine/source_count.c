@@ -14,19 +14,21 @@ bool cm_batch_add(struct cm_batch *b, struct cm_span id, uint64_t seq, uint64_t 
     if (b->count == b->cap || id.len > b->plan.ids - b->ids_len)
         return false;
     memcpy(b->ids + b->ids_len, id.data, id.len);
-    b->rec[b->count++] =
-        (struct cm_rec) { .seq = seq, .mac = mac, .id_off = (uint32_t) b->ids_len, .id_len = (uint32_t) id.len };
+    b->rec[b->count++] = (struct cm_rec) {
+        .seq = seq, .mac = mac, .id_off = (uint32_t) b->ids_len, .id_len = (uint32_t) id.len
+    };
     b->ids_len += id.len;
     return true;
 }
 
-cm_err cm_source_count_at(struct cm_source *base, uint64_t index, char id_buf[CM_PATTERN_OUT], struct cm_values *out,
-                          struct cm_error *err)
+cm_err cm_source_count_at(struct cm_source *base, uint64_t index, char id_buf[CM_PATTERN_OUT],
+                          struct cm_values *out, struct cm_error *err)
 {
     struct count_source *s = (struct count_source *) base;
     struct cm_writer w = cm_writer(id_buf, CM_PATTERN_OUT);
-    struct cm_values v = { .seq = s->start + index, .mac = s->mac_base + index, .run_id = s->run_id,
-                           .hasher = &s->hasher };
+    struct cm_values v = {
+        .seq = s->start + index, .mac = s->mac_base + index, .run_id = s->run_id, .hasher = &s->hasher
+    };
 
     cm_pattern_put(&s->id, &v, &w);
     if (!cm_writer_ok(&w))
@@ -72,7 +74,8 @@ static cm_err check_count(const struct cm_source_count_conf *c, struct cm_error 
     if (c->count == 0)
         CM_FAIL(err, CM_E_USAGE, "--count 0: nothing to mint; say how many devices");
     if (!distinct && c->count > 1)
-        CM_FAIL(err, CM_E_USAGE, "id pattern \"%s\" gives every device the same id; use {seq}, {mac} or {uuid} in it",
+        CM_FAIL(err, CM_E_USAGE,
+                "id pattern \"%s\" gives every device the same id; use {seq}, {mac} or {uuid} in it",
                 c->id->text);
     if (c->start > INT64_MAX - c->count)
         CM_FAIL(err, CM_E_USAGE, "--start %llu with --count %llu passes the largest sequence number, 2^63-1",
@@ -83,7 +86,8 @@ static cm_err check_count(const struct cm_source_count_conf *c, struct cm_error 
     return CM_OK;
 }
 
-cm_err cm_source_count_open(const struct cm_source_count_conf *conf, struct cm_source **out, struct cm_error *err)
+cm_err cm_source_count_open(const struct cm_source_count_conf *conf, struct cm_source **out,
+                            struct cm_error *err)
 {
     struct count_source *s = NULL;
     cm_err rc = check_count(conf, err);

@@ -27,7 +27,8 @@ static void put_octal(uint8_t *at, unsigned digits, uint64_t value)
     }
 }
 
-void cm_tar_header(uint8_t *h, char typeflag, struct cm_span name, uint64_t size, uint32_t mode, int64_t mtime)
+void cm_tar_header(uint8_t *h, char typeflag, struct cm_span name, uint64_t size, uint32_t mode,
+                   int64_t mtime)
 {
     uint32_t sum = 0;
 
@@ -40,7 +41,10 @@ void cm_tar_header(uint8_t *h, char typeflag, struct cm_span name, uint64_t size
     put_octal(h + AT_SIZE, 11, size);
     put_octal(h + AT_MTIME, 11, (uint64_t) mtime);
     h[AT_TYPE] = (uint8_t) typeflag;
-    memcpy(h + AT_MAGIC, "ustar\0" "00", 8);
+    memcpy(h + AT_MAGIC,
+           "ustar\0"
+           "00",
+           8);
     put_octal(h + AT_DEVMAJOR, 7, 0);
     put_octal(h + AT_DEVMINOR, 7, 0);
     /* The checksum counts its own field as spaces. */

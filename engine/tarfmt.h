@@ -14,10 +14,12 @@ enum {
 };
 
 /* Fills the 512 octets at header. name: at most 100 octets; size: below 8 GiB. */
-void cm_tar_header(uint8_t *header, char typeflag, struct cm_span name, uint64_t size, uint32_t mode, int64_t mtime);
+void cm_tar_header(uint8_t *header, char typeflag, struct cm_span name, uint64_t size, uint32_t mode,
+                   int64_t mtime);
 /* Zeros up to the next multiple of 512 octets of w. */
 void cm_tar_fill_block(struct cm_writer *w);
-/* A pax global header with a comment up to the next multiple of 4096 of w; nothing when it is there already. */
+/* A pax global header with a comment up to the next multiple of 4096 of w; nothing when it is there already.
+ */
 void cm_tar_pad(struct cm_writer *w, int64_t mtime);
 
 #endif

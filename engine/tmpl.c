@@ -12,7 +12,7 @@ struct token {
         struct {
             uint32_t off, len; /* in literals */
         } literal;
-        uint8_t tag;       /* OPEN */
+        uint8_t tag; /* OPEN */
         enum cm_slot slot;
         struct {
             uint16_t field, piece;
@@ -27,8 +27,8 @@ struct cm_tmpl {
     size_t literals_len;
     struct cm_field field[CM_TMPL_FIELDS];
     size_t fields;
-    bool full;  /* a limit was passed: seal says so */
-    int depth;  /* open brackets */
+    bool full; /* a limit was passed: seal says so */
+    int depth; /* open brackets */
 };
 
 cm_err cm_tmpl_new(struct cm_tmpl **out, struct cm_error *err)
@@ -61,8 +61,8 @@ void cm_tmpl_literal(struct cm_tmpl *t, const void *der, size_t len)
         return;
     }
     memcpy(t->literals + t->literals_len, der, len);
-    push(t, (struct token) { .op = OP_LITERAL,
-                             .as.literal = { (uint32_t) t->literals_len, (uint32_t) len } });
+    push(t,
+         (struct token) { .op = OP_LITERAL, .as.literal = { (uint32_t) t->literals_len, (uint32_t) len } });
     t->literals_len += len;
 }
 
@@ -164,8 +164,8 @@ static bool fold_at(struct cm_tmpl *t, size_t i)
     if (!cm_der_ok(&d) || s.len > sizeof t->literals - t->literals_len)
         return false; /* stays as it is: slower, not wrong */
     memcpy(t->literals + t->literals_len, s.data, s.len);
-    t->token[i] = (struct token) { .op = OP_LITERAL,
-                                   .as.literal = { (uint32_t) t->literals_len, (uint32_t) s.len } };
+    t->token[i] =
+        (struct token) { .op = OP_LITERAL, .as.literal = { (uint32_t) t->literals_len, (uint32_t) s.len } };
     t->literals_len += s.len;
     memmove(&t->token[i + 1], &t->token[end + 1], (t->count - end - 1) * sizeof t->token[0]);
     t->count -= end - i;
@@ -198,8 +198,9 @@ cm_err cm_tmpl_seal(struct cm_tmpl *t, struct cm_error *err)
     bool folded = true;
 
     if (t->full)
-        CM_FAIL(err, CM_E_LIMIT, "the profile is too large: at most %d fields and %d octets of constant parts",
-                CM_TMPL_FIELDS, CM_TMPL_LITERALS);
+        CM_FAIL(err, CM_E_LIMIT,
+                "the profile is too large: at most %d fields and %d octets of constant parts", CM_TMPL_FIELDS,
+                CM_TMPL_LITERALS);
     CM_ASSERT(t->depth == 0);
     while (folded) {
         folded = false;

@@ -24,10 +24,10 @@ enum cm_slot { CM_SLOT_SERIAL, CM_SLOT_SPKI, CM_SLOT_SKI };
 enum cm_charset { CM_CHARS_ANY, CM_CHARS_UTF8, CM_CHARS_PRINTABLE, CM_CHARS_IA5, CM_CHARS_DNS };
 
 struct cm_field {
-    char label[48];         /* for messages: "CN of the subject" */
+    char label[48]; /* for messages: "CN of the subject" */
     struct cm_pattern text;
     enum cm_charset charset;
-    uint32_t min, max;      /* in characters (code points) */
+    uint32_t min, max; /* in characters (code points) */
 };
 
 struct cm_tmpl;

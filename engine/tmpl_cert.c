@@ -55,8 +55,8 @@ cm_err cm_tmpl_compile(const struct cm_certspec *spec, struct cm_tmpl **out, str
     return CM_OK;
 }
 
-static cm_err sample(const struct cm_tmpl *t, const struct cm_certspec *spec, const struct cm_values *v, X509 **out,
-                     struct cm_error *err)
+static cm_err sample(const struct cm_tmpl *t, const struct cm_certspec *spec, const struct cm_values *v,
+                     X509 **out, struct cm_error *err)
 {
     /* P-256's generator: a point on the curve, nobody's key. */
     static const uint8_t serial[SERIAL_LEN] = { 1 }, ski[20];
@@ -93,8 +93,8 @@ static cm_err sample(const struct cm_tmpl *t, const struct cm_certspec *spec, co
     return CM_OK;
 }
 
-cm_err cm_tmpl_check_under_ca(const struct cm_tmpl *t, const struct cm_certspec *spec, const struct cm_values *v,
-                              struct cm_error *err)
+cm_err cm_tmpl_check_under_ca(const struct cm_tmpl *t, const struct cm_certspec *spec,
+                              const struct cm_values *v, struct cm_error *err)
 {
     CM_AUTO(X509) leaf = NULL;
 

@@ -13,13 +13,14 @@
 struct cm_certspec {
     const struct cm_ca *ca;
     const struct cm_keyalg *key;
-    struct cm_profile *profile;  /* gains marks from san */
+    struct cm_profile *profile; /* gains marks from san */
     const struct cm_name *subject;
-    const char *san;             /* x509v3_config syntax: "DNS:{id}.example.com", or NULL */
+    const char *san; /* x509v3_config syntax: "DNS:{id}.example.com", or NULL */
     cm_when not_before, not_after;
 };
 
-CM_MUST_CHECK cm_err cm_tmpl_compile(const struct cm_certspec *spec, struct cm_tmpl **out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_tmpl_compile(const struct cm_certspec *spec, struct cm_tmpl **out,
+                                     struct cm_error *err);
 
 /* Would these values pass under the CA (cm_ca_check_leaf)? Judged on an unsigned
  * certificate of the template with a throw-away key; nothing is signed. */

@@ -6,7 +6,7 @@
 struct context {
     const struct cm_certspec *spec;
     struct cm_tmpl *t;
-    const char *name;  /* of the extension, as the profile writes it */
+    const char *name; /* of the extension, as the profile writes it */
     bool is_alt_name;
 };
 
@@ -26,6 +26,9 @@ static enum cm_charset charset_of(uint8_t tag, bool is_alt_name)
     case CM_DER_PRINTABLE:
         return CM_CHARS_PRINTABLE;
     case CM_DER_IA5:
+    case CM_DER_VISIBLE: /* and of the next two no more than ASCII, whatever they once allowed */
+    case CM_DER_TELETEX:
+    case CM_DER_GENERAL:
         return CM_CHARS_IA5;
     case 0x82: /* GeneralName dNSName */
         return is_alt_name ? CM_CHARS_DNS : CM_CHARS_IA5;
@@ -37,7 +40,8 @@ static enum cm_charset charset_of(uint8_t tag, bool is_alt_name)
 }
 
 /* The contents of a string with marks in it, as a field. */
-static cm_err compile_text(const struct context *c, uint8_t tag, const uint8_t *p, size_t len, struct cm_error *err)
+static cm_err compile_text(const struct context *c, uint8_t tag, const uint8_t *p, size_t len,
+                           struct cm_error *err)
 {
     struct cm_field f = { .charset = charset_of(tag, c->is_alt_name), .min = 1 };
     struct cm_writer w = cm_writer(f.text.text, sizeof f.text.text);
@@ -61,7 +65,8 @@ static cm_err compile_text(const struct context *c, uint8_t tag, const uint8_t *
         f.text.piece[f.text.count++] = piece;
     }
     if (!cm_writer_ok(&w))
-        CM_FAIL(err, CM_E_INPUT, "%s: text of more than %d octets around a placeholder", f.label, CM_PATTERN_TEXT);
+        CM_FAIL(err, CM_E_INPUT, "%s: text of more than %d octets around a placeholder", f.label,
+                CM_PATTERN_TEXT);
     cm_tmpl_field(c->t, &f);
     return CM_OK;
 }
@@ -135,7 +140,8 @@ static void put_aki(const struct cm_ca *ca, struct cm_tmpl *t)
 }
 
 /* Everything else: libcrypto encodes it, we take it apart. */
-static cm_err put_by_libcrypto(const struct context *c, const char *name, const char *value, struct cm_error *err)
+static cm_err put_by_libcrypto(const struct context *c, const char *name, const char *value,
+                               struct cm_error *err)
 {
     CM_AUTO(X509_EXTENSION) ext = NULL;
     uint8_t *der = NULL;
@@ -147,14 +153,16 @@ static cm_err put_by_libcrypto(const struct context *c, const char *name, const 
     X509V3_set_nconf(&v3, c->spec->profile->conf);
     ext = X509V3_EXT_nconf(c->spec->profile->conf, &v3, name, value);
     if (ext == NULL)
-        CM_FAIL(err, CM_E_INPUT, "profile %s: extension \"%.40s = %.100s\" is not what x509v3_config(5) allows",
+        CM_FAIL(err, CM_E_INPUT,
+                "profile %s: extension \"%.40s = %.100s\" is not what x509v3_config(5) allows",
                 c->spec->profile->name, name, value);
     len = i2d_X509_EXTENSION(ext, &der);
     if (len <= 0)
         CM_FAIL(err, CM_E_CRYPTO, "extension %.40s can't be encoded", name);
     if (has_mark(c->spec->profile, (const uint8_t *) value, strlen(value)) &&
         !has_mark(c->spec->profile, der, (size_t) len))
-        rc = cm_fail(err, CM_E_INPUT, CM_HERE, "profile %s: a placeholder can't stand in extension %.40s like this",
+        rc = cm_fail(err, CM_E_INPUT, CM_HERE,
+                     "profile %s: a placeholder can't stand in extension %.40s like this",
                      c->spec->profile->name, name);
     else
         rc = compile_der(c, der, (size_t) len, err);
@@ -162,11 +170,12 @@ static cm_err put_by_libcrypto(const struct context *c, const char *name, const 
     return rc;
 }
 
-static cm_err put_extension(const struct cm_certspec *spec, const char *name, const char *value, struct cm_tmpl *t,
-                            struct cm_error *err)
+static cm_err put_extension(const struct cm_certspec *spec, const char *name, const char *value,
+                            struct cm_tmpl *t, struct cm_error *err)
 {
-    const struct context c = { .spec = spec, .t = t, .name = name,
-                               .is_alt_name = strcmp(name, "subjectAltName") == 0 };
+    const struct context c = {
+        .spec = spec, .t = t, .name = name, .is_alt_name = strcmp(name, "subjectAltName") == 0
+    };
 
     if (strcmp(name, "subjectKeyIdentifier") == 0 && strcmp(value, "hash") == 0) {
         put_ski(t);
@@ -181,8 +190,8 @@ static cm_err put_extension(const struct cm_certspec *spec, const char *name, co
 }
 
 /* RFC 5280 4.2: no extension twice; 4.1.2.6: an empty subject needs a critical SAN. */
-static cm_err check_section(const struct cm_certspec *spec, const STACK_OF(CONF_VALUE) *section, const char *san,
-                            struct cm_error *err)
+static cm_err check_section(const struct cm_certspec *spec, const STACK_OF(CONF_VALUE) * section,
+                            const char *san, struct cm_error *err)
 {
     bool san_critical = san != NULL && strncmp(san, "critical", 8) == 0;
 
@@ -190,18 +199,20 @@ static cm_err check_section(const struct cm_certspec *spec, const STACK_OF(CONF_
         const CONF_VALUE *v = sk_CONF_VALUE_value(section, i);
         for (int k = 0; k < i; k++)
             if (strcmp(v->name, sk_CONF_VALUE_value(section, k)->name) == 0)
-                CM_FAIL(err, CM_E_INPUT, "profile %s: extension %.40s stands twice", spec->profile->name, v->name);
+                CM_FAIL(err, CM_E_INPUT, "profile %s: extension %.40s stands twice", spec->profile->name,
+                        v->name);
         if (san == NULL && strcmp(v->name, "subjectAltName") == 0)
             san_critical = strncmp(v->value, "critical", 8) == 0;
     }
     if (spec->subject->count == 0 && !san_critical)
-        CM_FAIL(err, CM_E_USAGE, "an empty subject needs a critical subjectAltName (RFC 5280 4.1.2.6): "
+        CM_FAIL(err, CM_E_USAGE,
+                "an empty subject needs a critical subjectAltName (RFC 5280 4.1.2.6): "
                 "--san 'critical,…'");
     return CM_OK;
 }
 
-static cm_err put_section(const struct cm_certspec *spec, const STACK_OF(CONF_VALUE) *section, const char *san,
-                          struct cm_tmpl *t, struct cm_error *err)
+static cm_err put_section(const struct cm_certspec *spec, const STACK_OF(CONF_VALUE) * section,
+                          const char *san, struct cm_tmpl *t, struct cm_error *err)
 {
     bool san_done = san == NULL;
 
@@ -224,7 +235,8 @@ cm_err cm_tmpl_extensions(const struct cm_certspec *spec, struct cm_tmpl *t, str
     cm_err rc = CM_OK;
 
     if (section == NULL || sk_CONF_VALUE_num(section) == 0)
-        CM_FAIL(err, CM_E_INPUT, "profile %s has no extensions for %s keys: say `extensions = SECTION` in [profile]",
+        CM_FAIL(err, CM_E_INPUT,
+                "profile %s has no extensions for %s keys: say `extensions = SECTION` in [profile]",
                 spec->profile->name, spec->key->name);
     if (spec->san != NULL)
         CM_TRY(cm_profile_mark(spec->profile, spec->san, &san, err));

@@ -10,6 +10,7 @@
  * placeholders stood, then taken apart: each TLV on the way to a mark becomes an
  * open and a close, the mark a field, the rest literals.
  */
-CM_MUST_CHECK cm_err cm_tmpl_extensions(const struct cm_certspec *spec, struct cm_tmpl *t, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_tmpl_extensions(const struct cm_certspec *spec, struct cm_tmpl *t,
+                                        struct cm_error *err);
 
 #endif

@@ -105,8 +105,8 @@ cm_err cm_when_parse(const char *text, cm_when *out, struct cm_error *err)
         if (match_shape(text, shape[i], f))
             return cm_when_make(f[0], f[1], f[2], f[3], f[4], f[5], out, err);
     }
-    CM_FAIL(err, CM_E_USAGE, "not a time: \"%.40s\"; write 20301231235959Z, 2030-12-31T23:59:59Z or 2030-12-31",
-            text);
+    CM_FAIL(err, CM_E_USAGE,
+            "not a time: \"%.40s\"; write 20301231235959Z, 2030-12-31T23:59:59Z or 2030-12-31", text);
 }
 
 void cm_put_rfc3339(struct cm_writer *w, cm_when t)

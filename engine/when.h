@@ -16,8 +16,8 @@ typedef int64_t cm_when;
 
 cm_when cm_when_now(void);
 /* Year 1..9999 and so on, all checked. CM_E_USAGE otherwise. */
-CM_MUST_CHECK cm_err cm_when_make(int year, int month, int day, int hour, int minute, int second, cm_when *out,
-                                  struct cm_error *err);
+CM_MUST_CHECK cm_err cm_when_make(int year, int month, int day, int hour, int minute, int second,
+                                  cm_when *out, struct cm_error *err);
 /* "YYYYMMDDHHMMSSZ" or RFC 3339 with Z ("2027-01-31T00:00:00Z", "2027-01-31"). */
 CM_MUST_CHECK cm_err cm_when_parse(const char *text, cm_when *out, struct cm_error *err);
 /* 20 characters: 2027-01-31T00:00:00Z. */

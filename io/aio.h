@@ -61,8 +61,9 @@ extern const struct cm_aio_ops cm_aio_uring_ops, cm_aio_posix_ops;
 
 /* Opens the kind asked for; AUTO takes io_uring where it can be had, and says in
  * `why` (at least 200 octets) why not where it can't. */
-CM_MUST_CHECK cm_err cm_aio_open(enum cm_io_kind kind, unsigned depth, const struct cm_span slabs[CM_AIO_SLABS],
-                                 struct cm_aio **out, char *why, size_t why_cap, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_aio_open(enum cm_io_kind kind, unsigned depth,
+                                 const struct cm_span slabs[CM_AIO_SLABS], struct cm_aio **out, char *why,
+                                 size_t why_cap, struct cm_error *err);
 
 /* The one place where the result of a write (octets, or a negative errno) is
  * judged. CM_OK: the request is finished. CM_E_END: submit what is left of it

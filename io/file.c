@@ -77,7 +77,8 @@ cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, m
     return CM_OK;
 }
 
-cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset, struct cm_error *err)
+cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset,
+                     struct cm_error *err)
 {
     const uint8_t *p = data;
 
@@ -203,9 +204,10 @@ bool cm_file_direct(int fd)
 #ifdef STATX_DIOALIGN
     struct statx st;
     const int flags = fcntl(fd, F_GETFL);
-    const bool fits = statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 && (st.stx_mask & STATX_DIOALIGN) != 0 &&
-           st.stx_dio_mem_align != 0 && st.stx_dio_offset_align != 0 && st.stx_dio_mem_align <= 4096 &&
-           st.stx_dio_offset_align <= 4096;
+    const bool fits = statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 &&
+                      (st.stx_mask & STATX_DIOALIGN) != 0 && st.stx_dio_mem_align != 0 &&
+                      st.stx_dio_offset_align != 0 && st.stx_dio_mem_align <= 4096 &&
+                      st.stx_dio_offset_align <= 4096;
 
     return flags >= 0 && fits && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
 #else

@@ -16,8 +16,8 @@ CM_MUST_CHECK cm_err cm_dir_make(int dirfd, const char *dir, const char *name, m
                                  struct cm_error *err);
 CM_MUST_CHECK cm_err cm_dir_open(const char *path, int *out, struct cm_error *err);
 /* O_CREAT | O_EXCL | O_WRONLY and flags, exactly this mode. */
-CM_MUST_CHECK cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode, int *out,
-                                    struct cm_error *err);
+CM_MUST_CHECK cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode,
+                                    int *out, struct cm_error *err);
 /* Writes all of data at offset; a short write goes on, EINTR is tried again. */
 CM_MUST_CHECK cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset,
                                    struct cm_error *err);
@@ -28,11 +28,12 @@ CM_MUST_CHECK cm_err cm_file_truncate(int fd, const char *path, uint64_t len, st
 CM_MUST_CHECK cm_err cm_rename_new(int dirfd, const char *dir, const char *from, const char *to,
                                    struct cm_error *err);
 /* Writes name.part, syncs it, renames it over name, syncs dirfd. */
-CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data, mode_t mode,
-                                     struct cm_error *err);
+CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data,
+                                     mode_t mode, struct cm_error *err);
 /* Removes directory `name` and the plain files in it, their octets overwritten
  * first when `wipe`. A directory that is not there is fine. */
-CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe,
+                                    struct cm_error *err);
 /* Switches the file to direct I/O where the file system takes it in units of 4096
  * octets (statx DIOALIGN); false: it goes through the page cache. */
 bool cm_file_direct(int fd);

@@ -18,10 +18,10 @@ enum { ALIGN = 4096 };
 struct ndjson_sink {
     struct cm_sink base;
     enum cm_layout layout;
-    bool durable, fresh;  /* fresh: the file's name is not durable yet */
+    bool durable, fresh; /* fresh: the file's name is not durable yet */
     int fd, fleet_fd;
     char path[300], fleet_path[256];
-    uint64_t committed;   /* octets that a sync covered */
+    uint64_t committed;    /* octets that a sync covered */
     struct cm_writer rows; /* of the commit under way; mapped once, pages taken as they are used */
     struct cm_index_builder *index;
 };
@@ -41,7 +41,8 @@ static void ndjson_close(struct cm_sink *base)
 
 static cm_err open_parts(struct ndjson_sink *s, const struct cm_sink_conf *conf, struct cm_error *err)
 {
-    void *map = mmap(NULL, conf->rows_max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *map = mmap(NULL, conf->rows_max, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (map == MAP_FAILED)
         CM_FAIL(err, CM_E_NOMEM, "no memory for %zu octets of manifest rows", conf->rows_max);
@@ -87,7 +88,7 @@ static cm_err ndjson_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *
 
         cm_put_hex(&w, rec->certificate_id, sizeof rec->certificate_id);
         CM_TRY(cm_index_builder_push(s->index, cm_span(b->ids + rec->id_off, rec->id_len), cm_span(id, w.len),
-                            s->committed + s->rows.len, err));
+                                     s->committed + s->rows.len, err));
         cm_row_place(b, rec, s->layout, &s->rows);
     }
     if (!cm_writer_ok(&s->rows))

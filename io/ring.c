@@ -34,9 +34,11 @@ static cm_err explain(int res, struct cm_error *err)
 
     errno = -res;
     if (res == -EPERM && setting > 0)
-        CM_FAIL(err, CM_E_IO, "io_uring is switched off (sysctl kernel.io_uring_disabled = %d; 0 allows it)", setting);
+        CM_FAIL(err, CM_E_IO, "io_uring is switched off (sysctl kernel.io_uring_disabled = %d; 0 allows it)",
+                setting);
     if (res == -EPERM)
-        CM_FAIL(err, CM_E_IO, "io_uring is refused, probably by a seccomp filter (container runtimes do that; allow "
+        CM_FAIL(err, CM_E_IO,
+                "io_uring is refused, probably by a seccomp filter (container runtimes do that; allow "
                 "io_uring_setup, io_uring_enter, io_uring_register)");
     if (res == -ENOSYS)
         CM_FAIL(err, CM_E_IO, "this kernel has no io_uring (Linux 5.18 or later is needed)");
@@ -142,8 +144,9 @@ static cm_err ring_write(struct cm_aio *base, struct cm_aio_req *req, struct cm_
     CM_ASSERT(req->len > 0 && req->len <= INT32_MAX);
     req->done = 0;
     req->tries = 0;
+    CM_TRY(queue(a, req, err)); /* not taken: not lent, and reap won't wait for it */
     a->inflight++;
-    return queue(a, req, err);
+    return CM_OK;
 }
 
 /* The next completion's request and result; NULL: none. */
@@ -181,8 +184,11 @@ static cm_err ring_reap(struct cm_aio *base, bool wait, struct cm_aio_req **out,
         if (req == NULL)
             return CM_OK;
         rc = cm_aio_complete(req, res, err);
-        if (rc == CM_E_END)
-            CM_TRY(queue(a, req, err));
+        if (rc != CM_E_END)
+            break;
+        rc = queue(a, req, err); /* the rest of it; a failure ends the request */
+        if (rc == CM_OK)
+            rc = CM_E_END;
     }
     if (req == NULL)
         return CM_OK;

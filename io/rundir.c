@@ -23,8 +23,8 @@ static cm_err lock_dir(const struct cm_rundir *d, struct cm_error *err)
             CM_FAIL(err, CM_E_IO, "can't lock %s", d->path);
         (void) nanosleep(&(struct timespec) { .tv_nsec = LOCK_WAIT_MS * 1000000l }, NULL);
     }
-    CM_FAIL(err, CM_E_LIMIT, "%s is being written by another certmill process; wait for it or choose another --out",
-            d->path);
+    CM_FAIL(err, CM_E_LIMIT,
+            "%s is being written by another certmill process; wait for it or choose another --out", d->path);
 }
 
 /* Opens path, making it when it isn't there; *made tells. */
@@ -66,7 +66,8 @@ static cm_err must_be_empty(int fd, const char *path, struct cm_error *err)
             (void) snprintf(found, sizeof found, "%.60s", e->d_name);
     (void) closedir(dir);
     if (found[0] != '\0')
-        CM_FAIL(err, CM_E_USAGE, "%s is not empty (it holds %s); choose an empty or new directory", path, found);
+        CM_FAIL(err, CM_E_USAGE, "%s is not empty (it holds %s); choose an empty or new directory", path,
+                found);
     return CM_OK;
 }
 
@@ -136,7 +137,8 @@ cm_err cm_rundir_write_run(const struct cm_rundir *d, const json_t *run, struct 
 
 void cm_rundir_undo(struct cm_rundir *d)
 {
-    static const char *const file[] = { "run.json", "run.json.part", "ca.pem", "ca.pem.part", "manifest.ndjson", "index" };
+    static const char *const file[] = { "run.json",    "run.json.part",   "ca.pem",
+                                        "ca.pem.part", "manifest.ndjson", "index" };
     const bool keys_inside = strncmp(d->keys_path, d->path, strlen(d->path)) == 0;
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {

@@ -53,7 +53,7 @@ struct tar_sink {
     uint32_t next_number;    /* writer */
     uint8_t *zeros;          /* CM_TAR_END octets, aligned; constant */
 
-    pthread_mutex_t lock;    /* guards the list's links and the cuts */
+    pthread_mutex_t lock; /* guards the list's links and the cuts */
     struct segment *first, *last;
     struct cut cut[MAX_CUTS];
     size_t cuts_head, cuts;
@@ -182,16 +182,12 @@ static cm_err tar_open(const struct cm_sink_conf *conf, struct cm_sink **out, st
     return CM_OK;
 }
 
-static cm_err write_half(struct tar_sink *s, struct half *h, struct cm_aio_req *req, const uint8_t *data, size_t len,
-                         int buffer, struct cm_batch *b, struct cm_error *err)
+static cm_err write_half(struct tar_sink *s, struct half *h, struct cm_aio_req *req, const uint8_t *data,
+                         size_t len, int buffer, struct cm_batch *b, struct cm_error *err)
 {
-    *req = (struct cm_aio_req) { .fd = h->fd,
-                                 .path = h->path,
-                                 .data = data,
-                                 .len = len,
-                                 .offset = h->len,
-                                 .buffer = buffer,
-                                 .owner = b };
+    *req = (struct cm_aio_req) {
+        .fd = h->fd, .path = h->path, .data = data, .len = len, .offset = h->len, .buffer = buffer, .owner = b
+    };
     b->inflight++;
     h->len += len;
     const cm_err rc = s->aio->ops->write(s->aio, req, err);
@@ -205,7 +201,8 @@ static cm_err tar_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *how
     struct tar_sink *s = (struct tar_sink *) base;
     struct slot *slot = &s->slot[b->index];
 
-    CM_ASSERT(b->index < s->conf.batches && b->chain_len % CM_TAR_ALIGN == 0 && b->keys_len % CM_TAR_ALIGN == 0);
+    CM_ASSERT(b->index < s->conf.batches && b->chain_len % CM_TAR_ALIGN == 0 &&
+              b->keys_len % CM_TAR_ALIGN == 0);
     if (s->current->chain.len > 0 && s->current->chain.len + b->chain_len > s->conf.segment_bytes)
         CM_TRY(segment_open(s, err));
     b->unit = s->current->number;

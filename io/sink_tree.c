@@ -22,14 +22,14 @@ struct tree_sink {
     struct cm_sink base;
     struct cm_sink_conf conf;
     char chains_path[256];
-    uint32_t next_number;     /* writer, as the next two */
-    int chain_fd, key_fd;     /* of the shard in work; -1: none */
+    uint32_t next_number; /* writer, as the next two */
+    int chain_fd, key_fd; /* of the shard in work; -1: none */
     char chain_dir[300], key_dir[300];
 
-    pthread_mutex_t lock;     /* guards the numbers of the shards that were cut */
+    pthread_mutex_t lock; /* guards the numbers of the shards that were cut */
     uint32_t cut[MAX_SHARDS];
     size_t cuts_head, cuts;
-    uint32_t published;       /* registrar: shards before this have their names */
+    uint32_t published; /* registrar: shards before this have their names */
 };
 
 static void shard_name(uint32_t number, const char *suffix, char out[24])
@@ -103,8 +103,8 @@ static cm_err tree_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *ho
         const struct cm_rec *rec = &b->rec[i];
         const struct cm_span id = cm_span(b->ids + rec->id_off, rec->id_len);
         CM_TRY(put_file(s->key_fd, s->key_dir, id, ".key", 0600, b->keys + rec->key_off, rec->key_len, err));
-        CM_TRY(put_file(s->chain_fd, s->chain_dir, id, ".crt", 0644, b->chain + rec->chain_off, rec->chain_len,
-                        err));
+        CM_TRY(put_file(s->chain_fd, s->chain_dir, id, ".crt", 0644, b->chain + rec->chain_off,
+                        rec->chain_len, err));
     }
     return CM_OK;
 }

@@ -9,17 +9,17 @@
 
 /* What a sink may need; it borrows everything and keeps what it copies. */
 struct cm_sink_conf {
-    int fleet_fd;            /* the run directory */
+    int fleet_fd; /* the run directory */
     const char *fleet_path;
-    int chains_fd, keys_fd;  /* its chains/, and keys/ or --keys-out */
+    int chains_fd, keys_fd; /* its chains/, and keys/ or --keys-out */
     const char *keys_path;
     enum cm_layout layout;
     enum cm_io_kind io;
-    bool durable;            /* --sync commit */
-    uint32_t batches;        /* of the pool: how many may be put at a time */
+    bool durable;     /* --sync commit */
+    uint32_t batches; /* of the pool: how many may be put at a time */
     struct cm_span chain_slab, key_slab;
-    uint64_t segment_bytes;  /* bound of a chain segment */
-    size_t rows_max;         /* octets of rows that one commit may have */
+    uint64_t segment_bytes; /* bound of a chain segment */
+    size_t rows_max;        /* octets of rows that one commit may have */
 };
 
 enum {

@@ -19,9 +19,9 @@ struct reader {
     const char *path;
     struct cm_digest *digest;
     char *buf;
-    size_t from, to;   /* the octets of buf not yet given out */
+    size_t from, to; /* the octets of buf not yet given out */
     bool ended;
-    uint64_t line;     /* number of the line given out last */
+    uint64_t line; /* number of the line given out last */
 };
 
 struct list_source {
@@ -80,8 +80,8 @@ static cm_err next_id(struct reader *r, struct cm_span *out, struct cm_error *er
 {
     do {
         CM_TRY(raw_line(r, out, err));
-        if (r->line == 1 && out->len >= 2 && (memcmp(out->data, "\xff\xfe", 2) == 0 ||
-                                              memcmp(out->data, "\xfe\xff", 2) == 0))
+        if (r->line == 1 && out->len >= 2 &&
+            (memcmp(out->data, "\xff\xfe", 2) == 0 || memcmp(out->data, "\xfe\xff", 2) == 0))
             CM_FAIL(err, CM_E_INPUT, "%s is UTF-16; save it as UTF-8", r->path);
         if (r->line == 1 && out->len >= 2 && memcmp(out->data, "\x1f\x8b", 2) == 0)
             CM_FAIL(err, CM_E_INPUT, "%s is compressed with gzip; unpack it first", r->path);
@@ -98,13 +98,15 @@ struct dup_record {
     uint8_t line[8]; /* big-endian */
 };
 
-static cm_err note_id(struct cm_extsort *sort, struct cm_span id, bool fold, uint64_t line, struct cm_error *err)
+static cm_err note_id(struct cm_extsort *sort, struct cm_span id, bool fold, uint64_t line,
+                      struct cm_error *err)
 {
     struct dup_record rec;
     uint8_t folded[CM_ID_MAX];
 
     for (size_t i = 0; i < id.len; i++)
-        folded[i] = fold && id.data[i] >= 'A' && id.data[i] <= 'Z' ? (uint8_t) (id.data[i] | 0x20) : id.data[i];
+        folded[i] =
+            fold && id.data[i] >= 'A' && id.data[i] <= 'Z' ? (uint8_t) (id.data[i] | 0x20) : id.data[i];
     cm_xxh128(folded, id.len, rec.hash);
     for (int i = 0; i < 8; i++)
         rec.line[i] = (uint8_t) (line >> (56 - 8 * i));
@@ -120,7 +122,8 @@ static uint64_t line_of(const struct dup_record *rec)
     return line;
 }
 
-static cm_err find_duplicate(struct cm_extsort *sort, const struct cm_source_list_conf *conf, struct cm_error *err)
+static cm_err find_duplicate(struct cm_extsort *sort, const struct cm_source_list_conf *conf,
+                             struct cm_error *err)
 {
     struct dup_record last = { 0 };
     const uint8_t *p = NULL;
@@ -141,8 +144,11 @@ static cm_err find_duplicate(struct cm_extsort *sort, const struct cm_source_lis
 static cm_err check_one(struct list_source *s, const struct cm_source_list_conf *conf, struct cm_span id,
                         struct cm_error *err)
 {
-    const struct cm_values v = { .id = id, .seq = s->base.devices + 1, .mac = conf->mac_base + s->base.devices,
-                                 .run_id = conf->run_id, .hasher = conf->hasher };
+    const struct cm_values v = { .id = id,
+                                 .seq = s->base.devices + 1,
+                                 .mac = conf->mac_base + s->base.devices,
+                                 .run_id = conf->run_id,
+                                 .hasher = conf->hasher };
     struct cm_error why = { 0 };
     cm_err rc = cm_id_check(id, &why);
 
@@ -187,7 +193,8 @@ static cm_err open_file(struct reader *r, const char *path, struct cm_error *err
         CM_FAIL(err, errno == ENOENT ? CM_E_INPUT : CM_E_IO, "can't open the device list %s%s", path,
                 errno == ENOENT ? ": there is no such file" : "");
     if (fstat(r->fd, &st) != 0 || !S_ISREG(st.st_mode))
-        CM_FAIL(err, CM_E_INPUT, "the device list %s is not a regular file; it is read twice, so a pipe won't do", path);
+        CM_FAIL(err, CM_E_INPUT,
+                "the device list %s is not a regular file; it is read twice, so a pipe won't do", path);
     r->buf = malloc(BUF_LEN);
     if (r->buf == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory to read %s", path);
@@ -245,7 +252,8 @@ static cm_err list_next(struct cm_source *base, struct cm_batch *b, struct cm_er
 
 static const struct cm_source_ops list_ops = { .name = "list", .next = list_next, .close = list_close };
 
-static cm_err first_reading(struct list_source *s, const struct cm_source_list_conf *conf, struct cm_error *err)
+static cm_err first_reading(struct list_source *s, const struct cm_source_list_conf *conf,
+                            struct cm_error *err)
 {
     struct cm_extsort *sort = NULL;
     cm_err rc = CM_OK;
@@ -263,7 +271,8 @@ static cm_err first_reading(struct list_source *s, const struct cm_source_list_c
     return CM_OK;
 }
 
-cm_err cm_source_list_open(const struct cm_source_list_conf *conf, struct cm_source **out, struct cm_error *err)
+cm_err cm_source_list_open(const struct cm_source_list_conf *conf, struct cm_source **out,
+                           struct cm_error *err)
 {
     struct list_source *s = calloc(1, sizeof *s);
     cm_err rc = CM_OK;

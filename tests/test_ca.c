@@ -88,7 +88,7 @@ static void chain(const struct fault *f, struct t_authority *root, struct t_auth
     t_authority_put_key(key, ca, NULL);
 }
 
-Test(ca, every_fault_is_found, .timeout = 60)
+Test(ca, every_fault_is_found)
 {
     for (size_t i = 0; i < CM_COUNT(faults); i++) {
         struct t_authority root = { 0 }, ca = { 0 };
@@ -107,7 +107,7 @@ Test(ca, every_fault_is_found, .timeout = 60)
 }
 
 /* Goal: good CAs pass, with every kind of key and with limits that are kept. */
-Test(ca, good_ones_pass, .timeout = 60)
+Test(ca, good_ones_pass)
 {
     static const struct fault good[] = {
         { .what = "plain" },
@@ -353,7 +353,7 @@ Test(ca_order, passphrases)
 }
 
 /* Goal: the chain's key usages and name constraints bind the leaf. */
-Test(ca, leaves, .timeout = 60)
+Test(ca, leaves)
 {
     static const struct {
         const char *type, *text, *eku, *san, *words;
@@ -400,7 +400,7 @@ Test(ca, leaves, .timeout = 60)
 
 /* Goal: a signer's signatures verify, again and again, with every row that goes with the key; a changed octet
  * does not. */
-Test(ca, signers, .timeout = 60)
+Test(ca, signers)
 {
     static const char *const keys[] = { "P-256", "P-384", "P-521", "RSA-2048", "Ed25519" };
     unsigned rows = 0;

@@ -276,6 +276,43 @@ Test(certread, names_read_as_libcrypto_prints_them)
     }
 }
 
+/* RFC 5280 appendix A, X.520: how many characters each attribute may have. */
+static const struct {
+    const char *oid, *tag;
+    size_t max;
+} bounds[] = {
+    { "550403", "0c", 64 },
+    { "55040a", "0c", 64 },
+    { "55040b", "13", 64 },
+    { "550405", "13", 64 },
+    { "550407", "0c", 128 },
+    { "550408", "0c", 128 },
+    { "550409", "0c", 128 },
+    { "55040c", "0c", 64 },
+    { "550406", "13", 2 },
+    { "550441", "0c", 128 },
+    { "550411", "13", 40 },
+    { "2a864886f70d010901", "16", 255 },
+    { "0992268993f22c640101", "0c", 256 },
+};
+
+Test(certread, names_keep_their_upper_bounds)
+{
+    static struct t_blob der;
+    char spec[512], value[300];
+
+    memset(value, 'x', sizeof value);
+    for (size_t i = 0; i < CM_COUNT(bounds); i++)
+        for (int more = 0; more < 2; more++) {
+            const int len = (int) bounds[i].max + more;
+            (void) snprintf(spec, sizeof spec, "30(31(30(06(%s) %s('%.*s'))))", bounds[i].oid, bounds[i].tag,
+                            len, value);
+            t_der(spec, &der);
+            cr_expect_eq(cm_nameread(t_span(&der), NULL, NULL), more ? CM_E_INPUT : CM_OK, "%s of %d",
+                         bounds[i].oid, len);
+        }
+}
+
 Test(certread, a_name_that_does_not_fit_is_an_error)
 {
     static struct t_blob der;

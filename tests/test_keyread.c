@@ -169,6 +169,10 @@ static const struct {
       "2 octets too many" },
     { "an unknown type", "30(02(00) 30(06(2b6571)) 04(04(" Z31 "01)))", CM_KEYREAD_PKCS8,
       "a key type that isn't" },
+    { "RSA with a third prime", "30(02(00) 02(03) 02(03) 02(03) 02(03) 02(03) 02(03) 02(03) 02(03) 30())",
+      CM_KEYREAD_PKCS1, "RSAPrivateKey: 2 octets too many" },
+    { "RSA version 1", "30(02(01) 02(03))", CM_KEYREAD_PKCS1, "RSAPrivateKey version: isn't 0" },
+    { "RSA, a negative number", "30(02(00) 02(83))", CM_KEYREAD_PKCS1, "RSA modulus: negative" },
     { "nothing", "", CM_KEYREAD_PKCS8, "PKCS#8: missing" },
 };
 
@@ -203,6 +207,37 @@ Test(keyread, a_point_off_its_curve_is_found, .init = setup, .fini = teardown)
     cr_expect_eq(cm_keymatch_public(match, &pub, NULL), CM_OK);
     der.data[der.len - 1] ^= 1;
     cr_expect_eq(cm_keymatch_public(match, &pub, NULL), CM_E_INPUT);
+}
+
+static const struct {
+    const char *spec, *finding;
+} publics[] = {
+    { "30(" ALG " 03(00 " G "))", "" },
+    { "31(" ALG " 03(00 " G "))", "subjectPublicKeyInfo: tag 31" },
+    { "30(" ALG " 03(00 " G ")) 00", "subjectPublicKeyInfo: 1 octets too many" },
+    { "30(" ALG " 03(00 " G ") 05())", "subjectPublicKeyInfo: 2 octets too many" },
+    { "30(" ALG " 04(00 " G "))", "public key: tag 04" },
+    { "30(" ALG " 03(00 " G "00))", "a point of 66 octets" },
+    { "30(30(06(2a8648ce3d0201) 06(2b81040022)) 03(00 " G "))", "a point of 65 octets where P-384 has 97" },
+    { "30(30(06(2a864886f70d010101) 05(00)) 03(00 30()))", "public key algorithm: 1 octets too many" },
+    { "30(30(06(2a864886f70d010101) 05()) 03(00 30() 00))", "RSAPublicKey: 1 octets too many" },
+    { "30(30(06(2a864886f70d010101) 05()) 03(00 30(02(03) 02(03) 05())))",
+      "RSAPublicKey: 2 octets too many" },
+    { "30(" ED " 03(00 " Z31 "01))", "" },
+};
+
+Test(keyread, every_written_public_key_is_judged)
+{
+    static struct t_blob der;
+
+    for (size_t i = 0; i < CM_COUNT(publics); i++) {
+        struct cm_keyread_pub pub;
+        struct cm_error err = { 0 };
+        t_der(publics[i].spec, &der);
+        const bool fine = cm_keyread_spki(t_span(&der), &pub, &err) == CM_OK;
+        cr_expect_eq(fine, *publics[i].finding == '\0', "row %zu: \"%s\"", i, err.what);
+        cr_expect_not_null(strstr(err.what, publics[i].finding), "row %zu: \"%s\"", i, err.what);
+    }
 }
 
 /* ---- RSA ---- */

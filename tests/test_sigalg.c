@@ -47,7 +47,7 @@ ParameterizedTestParameters(sigalg, every_row_is_what_libcrypto_writes)
 
 /* Goal: the AlgorithmIdentifier of each row is byte for byte what X509_sign_ctx puts into a certificate for
  * the same set-up. Method: sign an empty certificate with each row. */
-ParameterizedTest(size_t *row, sigalg, every_row_is_what_libcrypto_writes, .timeout = 60)
+ParameterizedTest(size_t *row, sigalg, every_row_is_what_libcrypto_writes)
 {
     const struct cm_sigalg *alg = cm_sigalg_at(*row);
     CM_AUTO(EVP_PKEY) key = key_for(alg);
@@ -84,7 +84,7 @@ ParameterizedTestParameters(sigalg, every_row_signs)
     return cr_make_param_array(size_t, row, rows);
 }
 
-ParameterizedTest(size_t *row, sigalg, every_row_signs, .timeout = 60)
+ParameterizedTest(size_t *row, sigalg, every_row_signs)
 {
     const struct cm_sigalg *alg = cm_sigalg_at(*row);
     static const uint8_t message[] = "to be signed";
@@ -113,7 +113,7 @@ ParameterizedTest(size_t *row, sigalg, every_row_signs, .timeout = 60)
 }
 
 /* Goal: each key gets the row that it should, and no other. */
-Test(sigalg, rows_for_keys, .timeout = 60)
+Test(sigalg, rows_for_keys)
 {
     static const struct {
         const char *key, *asked, *row; /* row NULL: refused */
@@ -155,7 +155,7 @@ Test(sigalg, rows_for_keys, .timeout = 60)
     }
 }
 
-Test(sigalg, names_keys_as_the_table_does, .timeout = 60)
+Test(sigalg, names_keys_as_the_table_does)
 {
     for (size_t i = 0; i < cm_keyalg_count(); i++) {
         const struct cm_keyalg *alg = cm_keyalg_at(i);

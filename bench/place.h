@@ -1,0 +1,30 @@
+#ifndef CM_BENCH_PLACE_H
+#define CM_BENCH_PLACE_H
+
+#include "engine/err.h"
+
+#include <limits.h>
+
+/* place.h - the directory that a bench works in: new, its owner's alone, removed.
+ *
+ * Every fleet gets a name of its own and stays until the end, or until the disk has
+ * not twice the room for the next one: ext4 without a journal is slow to make files
+ * anew right after others were deleted, and that would count as certmill's time.
+ */
+struct cm_place {
+    char path[PATH_MAX];
+    int fd;
+    unsigned fleets;      /* names given out */
+    unsigned fleets_gone; /* of them removed */
+};
+
+enum { CM_PLACE_NAME = 64 };
+
+CM_MUST_CHECK cm_err cm_place_open(const char *out, struct cm_place *p, struct cm_error *err);
+/* A name below p->path that no fleet had yet. CM_E_LIMIT: there is no room for `bytes`. */
+CM_MUST_CHECK cm_err cm_place_fleet(struct cm_place *p, const char *what, uint64_t bytes, char name[CM_PLACE_NAME],
+                                    struct cm_error *err);
+/* Removes it all. CM_E_IO: something is left; err says where, and that keys are in it. */
+CM_MUST_CHECK cm_err cm_place_close(struct cm_place *p, struct cm_error *err);
+
+#endif

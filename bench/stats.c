@@ -1,0 +1,40 @@
+#include "bench/stats.h"
+#include "engine/err.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { VALUES_MAX = 128 };
+
+static int by_size(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static double middle(double *value, size_t n)
+{
+    qsort(value, n, sizeof *value, by_size);
+    return n % 2 == 1 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
+}
+
+struct cm_spread cm_spread_of(const double *value, size_t n)
+{
+    struct cm_spread s = { .n = n };
+    double work[VALUES_MAX];
+
+    CM_ASSERT(n <= VALUES_MAX);
+    if (n == 0)
+        return s;
+    memcpy(work, value, n * sizeof *value);
+    s.median = middle(work, n);
+    s.min = work[0];
+    s.max = work[n - 1];
+    for (size_t i = 0; i < n; i++) {
+        s.mean += value[i] / (double) n;
+        work[i] = fabs(value[i] - s.median);
+    }
+    s.mad = middle(work, n);
+    return s;
+}

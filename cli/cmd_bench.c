@@ -1,0 +1,279 @@
+#include "bench/bench.h"
+#include "cli/cmd.h"
+#include "cli/cores.h"
+#include "cli/msg.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct opts {
+    struct cm_strs keys, cases;
+    const char *ca_key_alg, *out, *keep;
+    uint32_t runs, seconds, workers;
+    uint64_t count;
+    bool smoke, full;
+};
+
+#define OPT(field) offsetof(struct opts, field)
+
+static const struct cm_arg args[] = {
+    { "key", CM_ARG_STRS, OPT(keys), 0, 0, NULL, "ALG", "a device key algorithm; repeat it for more; all" },
+    { "case", CM_ARG_STRS, OPT(cases), 0, 0, NULL, "CASE",
+      "floor, engine, tar, tree, wall or rss; repeat it for more; floor, engine, tar, wall" },
+    { "ca-key-alg", CM_ARG_STR, OPT(ca_key_alg), 0, 0, NULL, "ALG", "of the CA that signs; P-256" },
+    { "runs", CM_ARG_U32, OPT(runs), 1, CM_BENCH_RUNS_MAX, NULL, "N", "rounds; 5" },
+    { "seconds", CM_ARG_U32, OPT(seconds), 1, 3600, NULL, "N",
+      "about so long is each run, and each floor; 1" },
+    { "count", CM_ARG_U64, OPT(count), 1, 1000000000, NULL, "N",
+      "devices in each run; what --seconds asks for" },
+    { "workers", CM_ARG_U32, OPT(workers), 1, 1024, NULL, "N", "of the runs on all processors; one a core" },
+    { "full", CM_ARG_FLAG, OPT(full), 0, 0, NULL, NULL,
+      "7 rounds of 5 s, at least 400 RSA keys (100 of 4096 bits), rss up to 1,000,000 devices" },
+    { "smoke", CM_ARG_FLAG, OPT(smoke), 0, 0, NULL, NULL,
+      "does it work at all? P-256 and Ed25519, every case, a few seconds; the figures mean little" },
+    { "out", CM_ARG_STR, OPT(out), 0, 0, NULL, "DIR",
+      "where fleets are written, in a new directory that is removed; the current one" },
+    { "keep", CM_ARG_STR, OPT(keep), 0, 0, NULL, "FILE",
+      "append a line for each case to FILE, such as bench/history.ndjson" },
+};
+
+/* --- what was asked for -------------------------------------------------- */
+
+static cm_err add_key(const char *name, struct cm_bench_conf *c, struct cm_error *err)
+{
+    const struct cm_keyalg *alg = cm_keyalg_find(name);
+
+    if (alg == NULL)
+        CM_FAIL(err, CM_E_USAGE, "--key: no key algorithm \"%.60s\"; there are: %s", name, cm_keyalg_names());
+    for (size_t i = 0; i < c->keys; i++)
+        if (c->key[i] == alg)
+            CM_FAIL(err, CM_E_USAGE, "--key: %s was given twice; say it once", alg->name);
+    CM_ASSERT(c->keys < CM_BENCH_KEYS_MAX);
+    c->key[c->keys++] = alg;
+    return CM_OK;
+}
+
+static cm_err choose_keys(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
+{
+    const char *ca = o->ca_key_alg != NULL ? o->ca_key_alg : "P-256";
+
+    c->ca = cm_keyalg_find(ca);
+    if (c->ca == NULL)
+        CM_FAIL(err, CM_E_USAGE, "--ca-key-alg: no key algorithm \"%.60s\"; there are: %s", ca,
+                cm_keyalg_names());
+    for (size_t i = 0; i < o->keys.count; i++)
+        CM_TRY(add_key(o->keys.item[i], c, err));
+    for (size_t i = 0; i < cm_keyalg_count() && o->keys.count == 0; i++) {
+        const char *name = cm_keyalg_at(i)->name;
+        if (!o->smoke || strcmp(name, "P-256") == 0 || strcmp(name, "Ed25519") == 0)
+            CM_TRY(add_key(name, c, err));
+    }
+    return CM_OK;
+}
+
+static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
+{
+    for (size_t i = 0; i < o->cases.count; i++) {
+        const char *name = o->cases.item[i];
+        size_t found = 0;
+        while (found < CM_BENCH_CASES && strcasecmp(name, cm_bench_case_names[found]) != 0)
+            found++;
+        if (found == CM_BENCH_CASES) {
+            const char *nearest = cm_args_nearest(name, cm_bench_case_names);
+            CM_FAIL(err, CM_E_USAGE,
+                    "--case: no case \"%.60s\"; there are floor, engine, tar, tree, wall, rss%s%s", name,
+                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+        }
+        c->wanted[found] = true;
+    }
+    c->wanted[CM_BENCH_FLOOR] = true;
+    if (o->cases.count > 0)
+        return CM_OK;
+    c->wanted[CM_BENCH_ENGINE] = c->wanted[CM_BENCH_TAR] = c->wanted[CM_BENCH_WALL] = true;
+    c->wanted[CM_BENCH_RSS] = o->full || o->smoke;
+    c->wanted[CM_BENCH_TREE] = o->smoke;
+    return CM_OK;
+}
+
+static void choose_sizes(const struct opts *o, struct cm_bench_conf *c)
+{
+    c->size = o->smoke ? "smoke" : o->full ? "full" : "ordinary";
+    c->runs = o->runs > 0 ? o->runs : o->smoke ? 2 : o->full ? 7 : 5;
+    c->seconds = o->seconds > 0 ? o->seconds : o->smoke ? 0.05 : o->full ? 5 : 1;
+    c->count = o->count > 0 ? o->count : o->smoke ? 100 : 0;
+    c->rsa_keys = o->full ? 400 : 0;
+    c->rss[0] = o->smoke ? 100 : 20000;
+    c->rss[1] = o->smoke ? 300 : o->full ? 1000000 : 100000;
+}
+
+static cm_err check_files(const struct opts *o, const struct cm_bench_conf *c, struct cm_error *err)
+{
+    struct stat st;
+
+    if (stat(c->out, &st) != 0)
+        CM_FAIL(err, CM_E_IO, "--out %s", c->out);
+    if (!S_ISDIR(st.st_mode))
+        CM_FAIL(err, CM_E_USAGE, "--out %s is no directory; name one that exists", c->out);
+    if (o->keep != NULL) {
+        /* Now, rather than when everything has been measured. */
+        const int fd = open(o->keep, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0)
+            CM_FAIL(err, CM_E_IO, "--keep %s can't be written", o->keep);
+        (void) close(fd);
+    }
+    return CM_OK;
+}
+
+static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
+{
+    static struct cm_cores cores;
+
+    if (o->smoke && o->full)
+        CM_FAIL(err, CM_E_USAGE, "--smoke and --full contradict each other; leave one out");
+    cm_cores_look(&cores);
+    if (cores.count == 0)
+        CM_FAIL(err, CM_E_LIMIT, "can't learn which processors may be used; look at: certmill doctor");
+    c->cpus = cores.count;
+    /* Processor 0 tends to get the interrupts. */
+    c->cpu = cores.cpu[cores.count - 1];
+    c->workers = o->workers > 0 ? o->workers : cm_cores_workers(&cores);
+    c->out = o->out != NULL ? o->out : ".";
+    choose_sizes(o, c);
+    CM_TRY(choose_keys(o, c, err));
+    CM_TRY(choose_cases(o, c, err));
+    return check_files(o, c, err);
+}
+
+/* --- while it runs ------------------------------------------------------- */
+
+static volatile sig_atomic_t arrived;
+
+static void on_signal(int sig)
+{
+    arrived = sig;
+}
+
+/* The first INT, TERM or HUP ends the bench and removes what it wrote, the second kills. */
+static void catch_signals(void)
+{
+    static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND };
+
+    (void) sigemptyset(&sa.sa_mask);
+    for (size_t i = 0; i < CM_COUNT(caught); i++) {
+        struct sigaction old;
+        if (sigaction(caught[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            (void) sigaction(caught[i], &sa, NULL);
+    }
+}
+
+static void show(void *arg, const char *doing)
+{
+    (void) arg;
+    (void) fprintf(stderr, "\r\033[K%s", doing);
+}
+
+/* --- when it is over ----------------------------------------------------- */
+
+static cm_err print_json(const struct cm_bench_report *r, struct cm_error *err)
+{
+    json_t *json = cm_bench_json(r);
+
+    if (json == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
+    errno = 0;
+    /* Seven digits: more would be noise. */
+    const int rc = json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    json_decref(json);
+    if (rc != 0 || fputc('\n', stdout) == EOF)
+        CM_FAIL(err, CM_E_IO, "can't write the result to standard output");
+    return CM_OK;
+}
+
+static cm_err tell(const struct opts *o, const struct cm_bench_report *r, const struct cm_common *common,
+                   struct cm_error *err)
+{
+    const bool some = r->rss_count > 0 || (r->keys > 0 && r->key[0].done);
+
+    if (common->json)
+        CM_TRY(print_json(r, err));
+    else if (some)
+        cm_bench_print(r, stdout);
+    if (o->keep != NULL && some)
+        CM_TRY(cm_bench_keep(r, o->keep, err));
+    if (!common->quiet && r->machine.load > 0.3 * (double) r->machine.cpus &&
+        strcmp(r->conf->size, "smoke") != 0)
+        cm_msg_note("the machine was busy before the first run (load %.2f): wall-clock figures are too low",
+                    r->machine.load);
+    return CM_OK;
+}
+
+static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct cm_common *common,
+                    struct cm_bench_report *r, struct cm_error *err)
+{
+    const bool shown = !common->quiet && isatty(STDERR_FILENO) == 1;
+    struct cm_error late = { 0 };
+    cm_err rc = CM_OK, after = CM_OK;
+
+    c->stop = &arrived;
+    c->say = shown ? show : NULL;
+    catch_signals();
+    rc = cm_bench(c, r, err);
+    if (shown)
+        (void) fputs("\r\033[K", stderr);
+    /* What was measured until then is worth having after a failure too. */
+    after = tell(o, r, common, &late);
+    if (r->left[0] != '\0')
+        cm_msg_note("%s", r->left);
+    if (rc == CM_OK && after != CM_OK) {
+        rc = after;
+        *err = late;
+    }
+    if (rc == CM_OK && r->left[0] != '\0') {
+        *err = (struct cm_error) { .code = CM_E_LIMIT }; /* the note has said it */
+        rc = CM_E_LIMIT;
+    }
+    return rc;
+}
+
+static cm_err run(const void *opts, const struct cm_strs *operands, const struct cm_common *common,
+                  struct cm_error *err)
+{
+    const struct opts *o = opts;
+    struct cm_bench_conf c = { 0 };
+    struct cm_bench_report *r = NULL;
+    cm_err rc = CM_OK;
+
+    (void) operands;
+    CM_TRY(choose(o, &c, err));
+    r = calloc(1, sizeof *r);
+    if (r == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the figures");
+    rc = bench(o, &c, common, r, err);
+    free(r);
+    return rc;
+}
+
+const struct cm_cmd cm_cmd_bench = {
+    .name = "bench",
+    .usage = "[--key ALG]… [--case CASE]… [--full|--smoke] [--keep FILE] [OPTIONS]",
+    .summary = "measure certmill here against what libcrypto needs at least",
+    .notes = "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and "
+             "tree are\n"
+             "certificates per processor-second (user + system of a whole `certmill mint` process) and their "
+             "ratio\n"
+             "to the floor of the same round; wall is certificates per second with one worker on one "
+             "processor and\n"
+             "with all; rss is the peak memory of two sizes. bench/README.md tells more; bench/compare and\n"
+             "bench/plot read what --keep has kept.",
+    .args = args,
+    .args_count = CM_COUNT(args),
+    .opts_size = sizeof(struct opts),
+    .operands_max = 0,
+    .run = run,
+};
