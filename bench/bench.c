@@ -26,10 +26,10 @@ static const struct {
  * more for RSA keys; a file of its own takes whole blocks. */
 enum { DEVICE_BYTES = 8192, WARM_UP = 64 };
 
-/* AWS IoT knows no Ed25519 device keys, and its profile refuses them. */
-const char *cm_bench_profile(const struct cm_keyalg *alg)
+/* AWS IoT knows no Ed25519, and its profile refuses it. */
+const char *cm_bench_profile(const struct cm_keyalg *key, const struct cm_keyalg *ca)
 {
-    return alg->family == CM_KEYFAM_ED25519 ? "tls-client" : "aws-iot";
+    return key->family == CM_KEYFAM_ED25519 || ca->family == CM_KEYFAM_ED25519 ? "tls-client" : "aws-iot";
 }
 
 struct bench {
@@ -118,10 +118,12 @@ static cm_err mint(struct bench *b, const struct cm_keyalg *alg, enum cm_bench_m
                    struct cm_bench_run *out, struct cm_error *err)
 {
     char count[24], workers[12], what[48], fleet[CM_PLACE_NAME];
-    const char *argv[24] = { "certmill",         "mint",   "--ca",      "ca/ca.pem", "--ca-key",
-                             "ca/ca.key",        "--key",  alg->name,   "--profile", cm_bench_profile(alg),
-                             "--count",          count,    "--workers", workers,     "--layout",
-                             modes[mode].layout, "--json", "--quiet" };
+    const char *argv[24] = {
+        "certmill",         "mint",   "--ca",      "ca/ca.pem", "--ca-key",
+        "ca/ca.key",        "--key",  alg->name,   "--profile", cm_bench_profile(alg, b->conf->ca),
+        "--count",          count,    "--workers", workers,     "--layout",
+        modes[mode].layout, "--json", "--quiet"
+    };
     size_t n = 18;
     struct cm_child_use use = { 0 };
 

@@ -72,7 +72,7 @@ struct cm_bench_run {
     double wall;  /* devices per second, from fork to the end of the process */
     double floor; /* of the same round */
     double ratio; /* rate / floor */
-    long rss_kib;
+    long rss_kib; /* peak; or what the bench itself had at the fork, where that was more */
 };
 
 struct cm_bench_series {
@@ -107,10 +107,11 @@ struct cm_bench_report {
     char left[CM_ERROR_TEXT]; /* what could not be removed, and why; empty: nothing */
 };
 
-CM_MUST_CHECK cm_err cm_bench(const struct cm_bench_conf *conf, struct cm_bench_report *out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_bench(const struct cm_bench_conf *conf, struct cm_bench_report *out,
+                              struct cm_error *err);
 
-/* What the certificates for these keys say. */
-const char *cm_bench_profile(const struct cm_keyalg *alg);
+/* Which shipped profile the certificates follow. */
+const char *cm_bench_profile(const struct cm_keyalg *key, const struct cm_keyalg *ca);
 
 /* report.c: the tables, for people. */
 void cm_bench_print(const struct cm_bench_report *r, FILE *out);

@@ -26,7 +26,7 @@ struct cm_child {
 
 struct cm_child_use {
     double user_s, system_s, wall_s;
-    long rss_kib; /* peak */
+    long rss_kib; /* peak, but never less than the parent's at the fork: exec hands that on */
 };
 
 /* CM_E_CLOSED: *stop was set and the child killed. A child that fails: its own class

@@ -54,16 +54,18 @@ static json_t *runs_json(const struct cm_bench_series *s)
     return list;
 }
 
-static json_t *mode_json(const struct cm_bench_key *k, enum cm_bench_mode mode, const char *name)
+static json_t *mode_json(const struct cm_bench_key *k, const struct cm_keyalg *ca, enum cm_bench_mode mode)
 {
+    static const enum cm_bench_case of[] = { CM_BENCH_ENGINE, CM_BENCH_TAR, CM_BENCH_TREE };
     const struct cm_bench_series *s = &k->mode[mode];
 
-    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case", name, "key",
-                     k->alg->name, "profile", cm_bench_profile(k->alg), "unit",
-                     "certificates per processor-second", "rate", s->rate.median, "rate_min", s->rate.min,
-                     "rate_max", s->rate.max, "floor", s->floor.median, "ratio", s->ratio.median, "ratio_min",
-                     s->ratio.min, "ratio_max", s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled",
-                     s->pooled, "wall", s->wall.median, "workers", (int) s->workers, "runs", runs_json(s));
+    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case",
+                     cm_bench_case_names[of[mode]], "key", k->alg->name, "profile",
+                     cm_bench_profile(k->alg, ca), "unit", "certificates per processor-second", "rate",
+                     s->rate.median, "rate_min", s->rate.min, "rate_max", s->rate.max, "floor",
+                     s->floor.median, "ratio", s->ratio.median, "ratio_min", s->ratio.min, "ratio_max",
+                     s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled", s->pooled, "wall",
+                     s->wall.median, "workers", (int) s->workers, "runs", runs_json(s));
 }
 
 static json_t *wall_json(const struct cm_bench_key *k)
@@ -107,11 +109,11 @@ static json_t *results_json(const struct cm_bench_report *r)
             continue;
         failed |= json_array_append_new(list, floor_json(k));
         if (wanted[CM_BENCH_ENGINE])
-            failed |= json_array_append_new(list, mode_json(k, CM_MODE_ENGINE, "engine"));
+            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_ENGINE));
         if (wanted[CM_BENCH_TAR])
-            failed |= json_array_append_new(list, mode_json(k, CM_MODE_TAR, "tar"));
+            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_TAR));
         if (wanted[CM_BENCH_TREE])
-            failed |= json_array_append_new(list, mode_json(k, CM_MODE_TREE, "tree"));
+            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_TREE));
         if (wanted[CM_BENCH_WALL])
             failed |= json_array_append_new(list, wall_json(k));
     }
@@ -152,17 +154,17 @@ static cm_err keep_line(const struct cm_bench_report *r, json_t *result, FILE *o
 
 cm_err cm_bench_keep(const struct cm_bench_report *r, const char *path, struct cm_error *err)
 {
-    json_t *results = results_json(r), *result = NULL;
+    json_t *results = results_json(r);
     FILE *out = fopen(path, "ae");
     cm_err rc = CM_OK;
-    size_t i = 0;
 
     if (results == NULL)
         rc = cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for the lines of %s", path);
     else if (out == NULL)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't open %s to keep the figures", path);
     else
-        json_array_foreach(results, i, result) if (rc == CM_OK) rc = keep_line(r, result, out, path, err);
+        for (size_t i = 0; i < json_array_size(results) && rc == CM_OK; i++)
+            rc = keep_line(r, json_array_get(results, i), out, path, err);
     if (out != NULL && fclose(out) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write to %s; its last line may be half", path);
     json_decref(results);

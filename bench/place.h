@@ -22,8 +22,8 @@ enum { CM_PLACE_NAME = 64 };
 
 CM_MUST_CHECK cm_err cm_place_open(const char *out, struct cm_place *p, struct cm_error *err);
 /* A name below p->path that no fleet had yet. CM_E_LIMIT: there is no room for `bytes`. */
-CM_MUST_CHECK cm_err cm_place_fleet(struct cm_place *p, const char *what, uint64_t bytes, char name[CM_PLACE_NAME],
-                                    struct cm_error *err);
+CM_MUST_CHECK cm_err cm_place_fleet(struct cm_place *p, const char *what, uint64_t bytes,
+                                    char name[CM_PLACE_NAME], struct cm_error *err);
 /* Removes it all. CM_E_IO: something is left; err says where, and that keys are in it. */
 CM_MUST_CHECK cm_err cm_place_close(struct cm_place *p, struct cm_error *err);
 

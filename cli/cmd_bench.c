@@ -116,7 +116,7 @@ static cm_err check_files(const struct opts *o, const struct cm_bench_conf *c, s
     struct stat st;
 
     if (stat(c->out, &st) != 0)
-        CM_FAIL(err, CM_E_IO, "--out %s", c->out);
+        CM_FAIL(err, CM_E_IO, "--out %s can't be used (make it, or name another)", c->out);
     if (!S_ISDIR(st.st_mode))
         CM_FAIL(err, CM_E_USAGE, "--out %s is no directory; name one that exists", c->out);
     if (o->keep != NULL) {

@@ -29,8 +29,9 @@ size_t cm_utf8_next(const uint8_t *p, size_t len, uint32_t *code)
 const char *cm_printable(struct cm_span text, char *buf, size_t cap)
 {
     struct cm_writer w = cm_writer(buf, cap - 4);
+    size_t i = 0;
 
-    for (size_t i = 0; i < text.len && w.len + 4 < w.cap; i++) {
+    for (; i < text.len && w.len + 4 <= w.cap; i++) {
         const uint8_t c = text.data[i];
         if (c >= 0x20 && c < 0x7f) {
             cm_put_byte(&w, c);
@@ -39,7 +40,7 @@ const char *cm_printable(struct cm_span text, char *buf, size_t cap)
             cm_put_hex(&w, &c, 1);
         }
     }
-    memcpy(buf + w.len, w.len + 4 >= w.cap ? "..." : "", w.len + 4 >= w.cap ? 4 : 1);
+    memcpy(buf + w.len, i < text.len ? "..." : "", i < text.len ? 4 : 1);
     return buf;
 }
 

@@ -1,5 +1,7 @@
 #include "io/aio.h"
 
+#include "io/file.h"
+
 #include <errno.h>
 
 cm_err cm_aio_complete(struct cm_aio_req *req, int64_t res, struct cm_error *err)
@@ -14,6 +16,7 @@ cm_err cm_aio_complete(struct cm_aio_req *req, int64_t res, struct cm_error *err
     if (res == 0) /* no progress and no reason: a full device */
         res = -ENOSPC;
     if (res < 0) {
+        res = -cm_write_errno((int) -res, req->offset + req->len);
         errno = (int) -res;
         CM_FAIL(err, CM_E_IO, "can't write %zu octets at %llu of %s%s", left,
                 (unsigned long long) (req->offset + req->done), req->path,

@@ -270,6 +270,8 @@ cm_err cm_extsort_open(const char *dir, size_t record_len, size_t memory, struct
         cm_extsort_close(s);
         CM_FAIL(err, CM_E_NOMEM, "out of memory for sorting: %zu octets", memory);
     }
+    /* Taken whole now, so that memory use does not depend on how much is sorted. */
+    memset(s->memory, 0, memory);
     *out = s;
     return CM_OK;
 }

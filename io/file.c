@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,6 +78,16 @@ cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, m
     return CM_OK;
 }
 
+int cm_write_errno(int os, uint64_t end)
+{
+    struct rlimit limit;
+
+    if (os == EINVAL && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        end > limit.rlim_cur)
+        return EFBIG;
+    return os;
+}
+
 cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset,
                      struct cm_error *err)
 {
@@ -86,10 +97,10 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
         const ssize_t n = pwrite(fd, p, len, (off_t) offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n == 0)
-            errno = ENOSPC;
-        if (n <= 0)
+        if (n <= 0) {
+            errno = cm_write_errno(n == 0 ? ENOSPC : errno, offset + len);
             CM_FAIL(err, CM_E_IO, "can't write %s%s", path, advice(errno));
+        }
         p += n;
         len -= (size_t) n;
         offset += (uint64_t) n;

@@ -111,8 +111,7 @@ static cm_err open_sides(struct cm_fleet *f, const char *keys_dir, struct cm_err
         keys_dir = "keys";
         *keys = open_dir(f->fd, keys_dir, O_NOFOLLOW);
     }
-    if (*keys < 0 && errno != ENOENT && errno != ENOTDIR)
-        CM_FAIL(err, CM_E_IO, "can't open the keys' directory %s", keys_dir);
+    f->keys_errno = *keys < 0 ? errno : 0;
     f->keys_path = strdup(keys_dir);
     if (f->keys_path == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for %s", f->path);
@@ -191,10 +190,13 @@ int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side)
 
 cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err)
 {
-    if (f->run.keys && f->side_fd[CM_FLEET_KEYS] < 0)
+    if (!f->run.keys || f->side_fd[CM_FLEET_KEYS] >= 0)
+        return CM_OK;
+    if (f->keys_errno == ENOENT || f->keys_errno == ENOTDIR)
         CM_FAIL(err, CM_E_INPUT, "the keys of %s are not in %s; say where they are with --keys DIR", f->path,
                 f->keys_path);
-    return CM_OK;
+    errno = f->keys_errno;
+    CM_FAIL(err, CM_E_IO, "can't open the directory of the keys of %s, %s", f->path, f->keys_path);
 }
 
 uint64_t cm_fleet_manifest_bytes(const struct cm_fleet *f)

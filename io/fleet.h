@@ -42,7 +42,7 @@ enum cm_fleet_side { CM_FLEET_CHAINS, CM_FLEET_KEYS };
 
 struct cm_fleet;
 /* keys_dir: --keys, or NULL: the directory keys/, or where run.json says they were
- * written. A keys directory that isn't there is no failure yet: cm_fleet_need_keys. */
+ * written. A keys directory that can't be opened is no failure yet: cm_fleet_need_keys. */
 CM_MUST_CHECK cm_err cm_fleet_open(const char *dir, const char *keys_dir, struct cm_fleet **out,
                                    struct cm_error *err);
 void cm_fleet_close(struct cm_fleet *f); /* NULL accepted */
@@ -51,7 +51,7 @@ const struct cm_fleet_run *cm_fleet_run(const struct cm_fleet *f);
 const char *cm_fleet_path(const struct cm_fleet *f);
 const char *cm_fleet_state_name(enum cm_fleet_state state); /* "complete"; "unfinished" for CM_FLEET_OPEN */
 struct cm_span cm_fleet_ca_pem(const struct cm_fleet *f);
-/* CM_E_INPUT, with what to do, when the run wrote keys and their directory isn't there. */
+/* CM_E_INPUT or CM_E_IO, with what to do, when the run wrote keys and their directory can't be opened. */
 CM_MUST_CHECK cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err);
 /* Descriptor of chains/ or of the keys' directory; -1: not there. Borrowed. */
 int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side);

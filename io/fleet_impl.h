@@ -7,6 +7,7 @@
 struct cm_fleet {
     char *path, *keys_path;
     int fd, side_fd[2], manifest_fd;
+    int keys_errno; /* why side_fd[CM_FLEET_KEYS] is -1 */
     uint64_t manifest_bytes;
     struct cm_fleet_run run;
     char *ca_pem;

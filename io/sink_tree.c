@@ -13,7 +13,7 @@
  * one commit.
  *
  * Files are made with plain openat, write and close: handed to the ring, an open
- * with O_CREAT always goes to a kernel thread, which took a third to a half more
+ * with O_CREAT always goes to a kernel thread, which took a quarter to three quarters more
  * processor time a file here (docs/speed.md has the figures). */
 
 enum { MAX_SHARDS = 64 };

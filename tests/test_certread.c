@@ -142,6 +142,9 @@ static const struct {
     { "CN of 64 in 128 octets", T_SUBJECT,
       "30(31(30(06(550403) 0c('ääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääää'))))" },
     { "Matter's vendor id", T_SUBJECT, "30(31(30(06(2b0601040182a27c0201) 0c('FFF1'))))" },
+    { "the whole alphabet of PrintableString", T_SUBJECT,
+      "30(31(30(06(55042e) 13('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ()+,-./:=?' "
+      "27))))" },
     { "decipherOnly", T_USAGE, "30(06(551d0f) 01(ff) 04(03(07 88 80)))" },
     { "critical SAN", T_EXTRA,
       "30(06(551d11) 01(ff) 04(30(a0(06(2b06010505070804) a0(30(06(2a03) 04('SN1')))) 82('a.example') "

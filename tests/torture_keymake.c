@@ -106,8 +106,9 @@ static bool pair_is_right(const struct cm_keypair *k)
 
 static bool is_clean(cm_err rc, const struct cm_error *err)
 {
-    return rc == CM_OK ||
-           ((cm_err_class(rc) == CM_E_CRYPTO || rc == CM_E_NOMEM) && err->code == rc && err->what[0] != '\0');
+    /* CM_E_LIMIT: a {uuid} that can't be computed has no text, so that the certificate can't be written. */
+    return rc == CM_OK || ((cm_err_class(rc) == CM_E_CRYPTO || rc == CM_E_NOMEM || rc == CM_E_LIMIT) &&
+                           err->code == rc && err->what[0] != '\0');
 }
 
 /* make and mint with the n-th allocation failing: 1 told, 0 absorbed, -1 wrong. */
@@ -138,6 +139,20 @@ static void note(bool ok, const char *alg, unsigned long n, const char *what)
         (void) printf("FAILED: %s, allocation %lu%s: %s\n", alg, n, from_there_on ? " and all after" : "", what);
 }
 
+/* The next device is right again; with an RSA CA not at once: libcrypto keeps a blinding that it failed to renew
+ * for 32 signatures, which are refused. */
+static bool recovers(struct bench *b)
+{
+    enum { BLINDING_USES = 32 };
+
+    for (int i = 0; i < BLINDING_USES + 2; i++) {
+        const int how = one_round(b, ~0ul);
+        if (how <= 0)
+            return how == 0;
+    }
+    return false;
+}
+
 static void torture(const char *key, const char *ca_key, unsigned rounds, uint64_t *random)
 {
     const struct t_plant_conf conf = { .key = key, .ca_key = ca_key, .devices = 1, .batches = 1,
@@ -160,7 +175,7 @@ static void torture(const char *key, const char *ca_key, unsigned rounds, uint64
         absorbed += how == 0;
         note(how >= 0, key, n, "a wrong key, certificate or error");
         from_there_on = false;
-        note(one_round(&b, ~0ul) == 0, key, n, "the next device is not right");
+        note(recovers(&b), key, n, "the devices after it are not right");
     }
     (void) printf("%s under %s: %lu allocations, %u failures told, %u absorbed\n", key, ca_key, all, told, absorbed);
     note(told > 0, key, 0, "no failure was told: nothing was tested");
@@ -206,6 +221,8 @@ int main(void)
     torture("P-256", "P-256", 3000, &random);
     torture("P-521", "Ed25519", 400, &random);
     torture("Ed25519", "RSA-2048", 1000, &random);
+    for (int i = 0; i < 4; i++) /* where in its blinding's life the CA key stands makes a difference */
+        torture("P-256", "RSA-2048", 1000, &random);
     torture("RSA-2048", "P-256", 12, &random);
     torture_open("P-256", "P-384");
     torture_open("Ed25519", "RSA-2048");

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Goal: `certmill bench` measures what it says, and what it keeps can be compared and drawn. Method: smoke runs; look
+# at structure and at how the figures hang together, never at how large they are: a busy machine must not fail.
+set -uo pipefail
+certmill=${CERTMILL:?the program to test}
+source=${CM_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failed=0
+checks=0
+if ! command -v python3 >/dev/null; then
+    echo "python3 is missing; scripts/deps test installs it"
+    exit 1
+fi
+
+# expect CODE WORDS COMMAND…: the exit code, and words that stdout or stderr must hold ("" : any).
+expect() {
+    local want=$1 words=$2 got=0
+    shift 2
+    checks=$((checks + 1))
+    "$@" >out.txt 2>err.txt </dev/null || got=$?
+    if [[ $got -ne $want ]] || { [[ -n $words ]] && ! cat out.txt err.txt | grep -qF -- "$words"; }; then
+        echo "FAIL: $*"
+        echo "  exit $got, wanted $want with \"$words\"; it said:"
+        sed 's/^/  | /' out.txt err.txt
+        failed=1
+    fi
+    if grep -q 'Sanitizer:' err.txt; then
+        cat err.txt # for the runner to see
+        failed=1
+    fi
+}
+# unsaid WORDS: the last stdout must not hold them.
+unsaid() {
+    checks=$((checks + 1))
+    if grep -qF -- "$1" out.txt; then
+        echo "FAIL: \"$1\" is in:"
+        sed 's/^/  | /' out.txt
+        failed=1
+    fi
+}
+# Nothing is left where fleets were written: no keys, not even an empty directory.
+clean() { expect 0 "" test -z "$(ls -A work)"; }
+mkdir work
+
+# Every case, twice, as a table and as JSON; each keeps its lines.
+expect 0 "" "$certmill" bench --smoke --json --out work --keep history.ndjson
+cp out.txt one.json
+clean
+expect 0 "FLOOR" "$certmill" bench --smoke --quiet --out work --keep history.ndjson
+cp out.txt table.txt
+clean
+for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "WALL CLOCK" "MEMORY" "P-256" "Ed25519" "ratio" "CA key P-256"; do
+    expect 0 "$words" cat table.txt
+done
+
+cat >check.py <<'P'
+import json
+import statistics
+
+def near(a, b):
+    return abs(a - b) <= 1e-5 * max(abs(a), abs(b))
+
+def whole(run, floor):
+    assert run["devices"] > 0 and run["wall_s"] > 0 and run["user_s"] + run["system_s"] > 0, run
+    assert near(run["rate"], run["devices"] / (run["user_s"] + run["system_s"])), run
+    assert near(run["wall"], run["devices"] / run["wall_s"]), run
+    assert near(run["ratio"], run["rate"] / run["floor"]), run
+    # The floor of a round is an average of two of the chunks.
+    assert floor["rate_min"] * 0.99 <= run["floor"] <= floor["rate_max"] * 1.01, (run, floor)
+
+with open("one.json") as f:
+    o = json.load(f)
+assert o["format"] == "certmill-bench" and o["version"] == 1 and o["complete"] is True
+assert o["settings"]["size"] == "smoke" and o["settings"]["ca"] == "P-256" and o["settings"]["io"]
+for k in ("processor", "processors", "kernel", "libcrypto", "build", "filesystem", "disk"):
+    assert o["machine"][k], k
+by = {(r["case"], r["key"]): r for r in o["results"]}
+assert len(by) == len(o["results"])
+for key in ("P-256", "Ed25519"):
+    floor = by["floor", key]
+    assert floor["generate_us"] > 0 and floor["sign_us"] > 0 and floor["keys"] > 0 and floor["chunks"] == 4
+    assert near(floor["rate"], 1e6 / (floor["generate_us"] + floor["sign_us"])), floor
+    assert floor["rate_min"] <= floor["rate_median"] <= floor["rate_max"]
+    for case in ("engine", "tar", "tree"):
+        r = by[case, key]
+        assert len(r["runs"]) == 2
+        for run in r["runs"]:
+            whole(run, floor)
+        for name in ("rate", "ratio", "floor", "wall"):
+            assert near(r[name], statistics.median(run[name] for run in r["runs"])), (case, name)
+        assert 0 < r["ratio_min"] <= r["ratio"] <= r["ratio_max"] and r["ratio_pooled"] > 0
+    wall = by["wall", key]
+    for run in wall["one_runs"] + wall["all_runs"]:
+        whole(run, floor)
+    speedups = [a["wall"] / b["wall"] for a, b in zip(wall["all_runs"], wall["one_runs"])]
+    assert near(wall["speedup"], statistics.median(speedups)), wall
+sizes = by["rss", "P-256"]["sizes"]
+assert len(sizes) == 2 and sizes[0]["devices"] < sizes[1]["devices"] and all(s["rss_kib"] > 0 for s in sizes)
+
+with open("history.ndjson") as f:
+    lines = [json.loads(line) for line in f]
+assert len(lines) == 2 * len(o["results"]), len(lines)
+assert [(r["case"], r["key"]) for r in lines[:len(by)]] == list(by)
+for line in lines:
+    assert line["at"] and line["commit"] and line["machine"] == o["machine"]
+print(len(lines), "lines")
+P
+expect 0 "22 lines" python3 check.py
+
+# One case alone; no child is needed for the floor, and no directory.
+expect 0 "FLOOR" "$certmill" bench --smoke --key p-256 --case floor --quiet --out work
+unsaid ENGINE
+unsaid TAR
+expect 0 "RSA-2048" "$certmill" bench --smoke --key P-256 --case engine --ca-key-alg RSA-2048 --out work
+expect 0 "Ed25519" "$certmill" bench --smoke --key P-384 --case engine --runs 1 --ca-key-alg Ed25519 --out work
+clean
+
+# What was kept is compared: two measurements, by lines, by time, and as files; and drawn.
+compare=(python3 "$source/bench/compare" --history history.ndjson)
+expect 0 "tar     P-256     to floor" "${compare[@]}" 1-11 12-22
+unsaid "NOT THE SAME"
+expect 0 "only in B: " "${compare[@]}" 1 12-22
+expect 0 "+0.0 %" "${compare[@]}" 2 2
+expect 0 "floor" "${compare[@]}" one.json history.ndjson
+sed '12,$s/"processors":[0-9]*/"processors":4711/' history.ndjson >other.ndjson
+expect 0 "processors: " python3 "$source/bench/compare" --history other.ndjson 1-11 12-22
+expect 0 "NOT THE SAME MACHINE" python3 "$source/bench/compare" --history other.ndjson 1-11 12-22
+expect 2 "no such line, date or commit" "${compare[@]}" nowhere 1
+expect 2 "no case and key is in both" "${compare[@]}" 1 2
+expect 0 "" python3 "$source/bench/plot" --out picture.svg history.ndjson
+expect 0 "</svg>" cat picture.svg
+expect 0 "picture.svg" python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1]); print(sys.argv[1])' picture.svg
+expect 2 "certmill bench --keep FILE makes one" python3 "$source/bench/plot" nothing.ndjson
+
+# Refusals name the thing and the next step.
+expect 2 "there are: P-256" "$certmill" bench --key P-257
+expect 2 "did you mean tree" "$certmill" bench --case tre
+expect 2 "there are: P-256" "$certmill" bench --ca-key-alg x
+expect 2 "say it once" "$certmill" bench --key P-256 --key prime256v1
+expect 2 "contradict" "$certmill" bench --smoke --full
+expect 3 "make it, or name another" "$certmill" bench --smoke --out nowhere
+expect 3 "can't be written" "$certmill" bench --smoke --out work --keep nowhere/x
+expect 3 "MiB free" "$certmill" bench --smoke --key P-256 --case tar --count 1000000000 --out work
+clean
+
+# Stopped by a signal: 128 + its number, the child gone, nothing left.
+"$certmill" bench --smoke --key P-256 --case tar --runs 50 --count 3000 --quiet --out work >out.txt 2>err.txt &
+pid=$!
+for _ in {1..600}; do
+    compgen -G "work/certmill-bench-*/0001-*" >/dev/null && break
+    sleep 0.05
+done
+child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
+kill -TERM $pid
+wait $pid
+expect 0 "" test $? -eq 143
+for c in $child; do
+    expect 1 "" test -e "/proc/$c"
+done
+clean
+
+[[ $failed -eq 0 ]] && echo "$checks checks passed"
+exit "$failed"

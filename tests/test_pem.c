@@ -1,0 +1,107 @@
+/* Goal: the PEM writer makes RFC 7468 text, the same as libcrypto's, for every length and every octet, and says
+ * beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. */
+#include "engine/pem.h"
+#include "tests/t_authority.h"
+
+#include <criterion/criterion.h>
+#include <openssl/pem.h>
+
+enum { TEXT_MAX = 16384 };
+
+static size_t put(const char *label, const uint8_t *der, size_t len, char *out)
+{
+    struct cm_writer w = cm_writer(out, TEXT_MAX);
+
+    cm_put_pem(&w, label, der, len);
+    cr_assert(cm_writer_ok(&w));
+    cr_expect_eq(w.len, cm_pem_len(label, len), "%zu octets", len);
+    return w.len;
+}
+
+/* The base64 without line ends, as EVP_EncodeBlock writes it. */
+static void expect_base64(const uint8_t *der, size_t len)
+{
+    char text[TEXT_MAX], flat[TEXT_MAX];
+    unsigned char expected[TEXT_MAX];
+    const char *const begin = "-----BEGIN X-----\n", *const end = "-----END X-----\n";
+    const size_t n = put("X", der, len, text);
+    size_t flat_len = 0, column = 0;
+
+    cr_assert(strncmp(text, begin, strlen(begin)) == 0 &&
+              strncmp(text + n - strlen(end), end, strlen(end)) == 0);
+    for (const char *c = text + strlen(begin); c < text + n - strlen(end); c++) {
+        if (*c != '\n') {
+            flat[flat_len++] = *c;
+            column++;
+            continue;
+        }
+        cr_assert(column == 64 || (c + 1 == text + n - strlen(end) && column > 0 && column < 64),
+                  "%zu octets: a line of %zu", len, column);
+        column = 0;
+    }
+    cr_assert_eq(column, 0, "%zu octets: the last line has no end", len);
+    cr_assert_eq(EVP_EncodeBlock(expected, der, (int) len), (int) flat_len, "%zu octets", len);
+    cr_assert(memcmp(expected, flat, flat_len) == 0, "%zu octets", len);
+}
+
+Test(pem, every_length)
+{
+    uint8_t der[512];
+
+    for (size_t i = 0; i < sizeof der; i++)
+        der[i] = (uint8_t) (i * 91 + i / 7);
+    for (size_t len = 0; len <= 200; len++)
+        expect_base64(der, len);
+    for (size_t len = 470; len <= sizeof der; len++)
+        expect_base64(der, len);
+}
+
+/* Every octet in each of the three places of a group, in full lines and in the last. */
+Test(pem, every_octet_in_every_place)
+{
+    uint8_t der[60];
+
+    for (unsigned octet = 0; octet < 256; octet++)
+        for (size_t place = 0; place < 3; place++)
+            for (size_t len = 48; len <= 51; len++) {
+                memset(der, 0, sizeof der);
+                for (size_t i = place; i < sizeof der; i += 3)
+                    der[i] = (uint8_t) octet;
+                expect_base64(der, len);
+                expect_base64(der, len - 47);
+            }
+    for (unsigned pair = 0; pair < 65536; pair++) {
+        const uint8_t two[3] = { (uint8_t) (pair >> 8), (uint8_t) pair, (uint8_t) (pair ^ 0x5a) };
+        expect_base64(two, 3);
+    }
+}
+
+Test(pem, as_libcrypto_writes_it)
+{
+    uint8_t der[700];
+    char text[TEXT_MAX];
+
+    for (size_t i = 0; i < sizeof der; i++)
+        der[i] = (uint8_t) (255 - i);
+    for (size_t len = 1; len <= sizeof der; len += 13) {
+        CM_AUTO(BIO) bio = BIO_new(BIO_s_mem());
+        cr_assert_gt(PEM_write_bio(bio, "EC PRIVATE KEY", "", der, (long) len), 0);
+        const size_t n = put("EC PRIVATE KEY", der, len, text);
+        cr_assert(cm_span_eq(t_authority_span(bio), cm_span(text, n)), "%zu octets", len);
+    }
+}
+
+/* Whatever the room, nothing is written behind it, and the loss is remembered. */
+Test(pem, no_room)
+{
+    uint8_t der[100] = { 1 };
+    const size_t whole = cm_pem_len("X", sizeof der);
+
+    for (size_t cap = 0; cap <= whole; cap++) {
+        uint8_t *exact = malloc(cap + 1); /* its end is where a sanitizer looks */
+        struct cm_writer w = cm_writer(exact + 1, cap);
+        cm_put_pem(&w, "X", der, sizeof der);
+        cr_expect_eq(cm_writer_ok(&w), cap == whole, "%zu", cap);
+        free(exact);
+    }
+}
