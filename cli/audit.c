@@ -22,12 +22,14 @@ void cm_audit_find(struct cm_audit *a, const char *device_id, uint64_t row, cons
 }
 
 /* One row into at; *len without its LF. Most rows fit in the first read. */
-static cm_err read_line(const struct cm_audit *a, uint64_t offset, uint8_t *at, size_t *len, struct cm_error *err)
+static cm_err read_line(const struct cm_audit *a, uint64_t offset, uint8_t *at, size_t *len,
+                        struct cm_error *err)
 {
     const uint8_t *lf = NULL;
     size_t got = 0;
 
-    for (size_t ask = USUAL_ROW; lf == NULL && ask <= CM_ROW_MAX; ask = ask < CM_ROW_MAX ? CM_ROW_MAX : ask + 1) {
+    for (size_t ask = USUAL_ROW; lf == NULL && ask <= CM_ROW_MAX;
+         ask = ask < CM_ROW_MAX ? CM_ROW_MAX : ask + 1) {
         CM_TRY(cm_fleet_manifest_read(a->fleet, at, ask, offset, &got, err));
         lf = memchr(at, '\n', got);
     }

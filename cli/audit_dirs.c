@@ -44,8 +44,9 @@ static void check_mode(struct cm_audit *a, int dirfd, const char *name, const ch
     struct stat st;
 
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & 07777) != want)
-        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET, "mode %04o, not %04o: chmod %o it",
-                      (unsigned) st.st_mode & 07777, (unsigned) want, (unsigned) want);
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
+                      "mode %04o, not %04o: chmod %o it", (unsigned) st.st_mode & 07777, (unsigned) want,
+                      (unsigned) want);
 }
 
 cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take, void *arg,
@@ -93,7 +94,8 @@ static cm_err take_side_name(void *arg, const char *name, struct cm_error *err)
         return side_push(l->out, number, err);
     }
     if (!has_suffix(name, ".part"))
-        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET, "a file that a fleet does not have");
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
+                      "a file that a fleet does not have");
     else if (!a->unclean)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
                       "unfinished, though the run says that it ended");
@@ -118,7 +120,8 @@ int cm_audit_compare_numbers(const void *pa, const void *pb)
     return (*a > *b) - (*a < *b);
 }
 
-static cm_err list_side(struct cm_audit *a, enum cm_fleet_side side, struct cm_audit_side *out, struct cm_error *err)
+static cm_err list_side(struct cm_audit *a, enum cm_fleet_side side, struct cm_audit_side *out,
+                        struct cm_error *err)
 {
     struct listing l = { .audit = a, .side = side, .out = out };
     const int fd = cm_fleet_side_fd(a->fleet, side);

@@ -12,13 +12,13 @@
 
 /* audit_impl.h - what the files of audit share. */
 enum {
-    CM_AUDIT_LINES = 256,            /* rows in a chunk at most */
-    CM_AUDIT_TEXT = 512 << 10,       /* octets in a chunk at most; a row fits in */
+    CM_AUDIT_LINES = 256,                      /* rows in a chunk at most */
+    CM_AUDIT_TEXT = 512 << 10,                 /* octets in a chunk at most; a row fits in */
     CM_AUDIT_WINDOW = CM_ROW_CHAIN_MAX + 1024, /* octets of a segment read at a time */
-    CM_AUDIT_KEYS = 256 << 10,       /* the same of keys, in locked memory */
-    CM_AUDIT_KEYS_LEAST = 64 << 10,  /* where RLIMIT_MEMLOCK is small */
-    CM_AUDIT_ID_RECORD = 25,         /* kind, 16 octets that tell it, offset of the row */
-    CM_AUDIT_PLACE_RECORD = 29,      /* side, number, 16 octets (below), offset of the row */
+    CM_AUDIT_KEYS = 256 << 10,                 /* the same of keys, in locked memory */
+    CM_AUDIT_KEYS_LEAST = 64 << 10,            /* where RLIMIT_MEMLOCK is small */
+    CM_AUDIT_ID_RECORD = 25,                   /* kind, 16 octets that tell it, offset of the row */
+    CM_AUDIT_PLACE_RECORD = 29,                /* side, number, 16 octets (below), offset of the row */
 };
 
 /* What must not occur twice. */
@@ -40,15 +40,15 @@ struct cm_audit {
 
     pthread_mutex_t sort_lock; /* guards the next two until the threads have ended */
     struct cm_extsort *ids;    /* CM_AUDIT_ID_RECORD */
-    struct cm_extsort *places; /* CM_AUDIT_PLACE_RECORD: tar: begin and end of a stretch of a segment that rows
-                                  account for; tree: XXH3-128 of a file's name in its shard */
+    struct cm_extsort *places; /* CM_AUDIT_PLACE_RECORD: tar: begin and end of a stretch of a segment that
+                                  rows account for; tree: XXH3-128 of a file's name in its shard */
     _Atomic uint64_t rows, octets;
     _Atomic bool failed;
 
     pthread_mutex_t end_lock; /* guards the rest */
     pthread_cond_t end_cond;
     uint32_t running;
-    struct cm_error err;      /* of the first thread that failed */
+    struct cm_error err; /* of the first thread that failed */
 };
 
 struct cm_audit_line {
@@ -59,22 +59,22 @@ struct cm_audit_line {
 /* A row at hand. */
 struct cm_audit_slot {
     struct cm_row row;
-    uint64_t at;             /* its offset in the manifest */
+    uint64_t at;              /* its offset in the manifest */
     struct cm_span stored[2]; /* bundle and key as read, by cm_fleet_side */
-    bool usable;             /* both could be read */
+    bool usable;              /* both could be read */
 };
 
 /* One thread's. */
 struct cm_audit_lane {
     struct cm_audit *audit;
     struct cm_auditor *auditor;
-    uint8_t *text;           /* CM_AUDIT_TEXT: the chunk */
+    uint8_t *text; /* CM_AUDIT_TEXT: the chunk */
     struct cm_audit_line line[CM_AUDIT_LINES];
     size_t lines;
     struct cm_audit_slot slot[CM_AUDIT_LINES];
     size_t slots;
-    uint8_t *window;         /* CM_AUDIT_WINDOW: of chains */
-    struct cm_secret keys;   /* the same of keys */
+    uint8_t *window;              /* CM_AUDIT_WINDOW: of chains */
+    struct cm_secret keys;        /* the same of keys */
     struct cm_fleet_file file[2]; /* the segments last read from, by side; fd -1: none */
     uint32_t file_number[2];
     uint8_t ids[4 * CM_AUDIT_LINES][CM_AUDIT_ID_RECORD];
@@ -99,7 +99,7 @@ struct cm_audit_side {
     bool *named; /* by a row: for the caller to set */
     size_t count;
 };
-extern const char *const cm_audit_side_name[2]; /* "chains", "keys" */
+extern const char *const cm_audit_side_name[2];             /* "chains", "keys" */
 int cm_audit_compare_numbers(const void *a, const void *b); /* uint32_t, for qsort and bsearch */
 /* Lists both, and reports what a fleet does not have: other names, leftovers, wrong modes. */
 CM_MUST_CHECK cm_err cm_audit_list(struct cm_audit *a, struct cm_audit_side out[2], struct cm_error *err);
@@ -109,7 +109,8 @@ CM_MUST_CHECK cm_err cm_audit_list_dir(int dirfd, const char *name, const char *
                                        void *arg, struct cm_error *err);
 
 /* Chooses conf->sample rows; *out NULL: that is all of them. The caller frees. */
-CM_MUST_CHECK cm_err cm_audit_pick(const struct cm_audit *a, uint64_t **out, size_t *count, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_audit_pick(const struct cm_audit *a, uint64_t **out, size_t *count,
+                                   struct cm_error *err);
 
 /* One finding; device_id and file may be NULL. */
 void cm_audit_find(struct cm_audit *a, const char *device_id, uint64_t row, const char *file, uint64_t offset,

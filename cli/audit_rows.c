@@ -12,7 +12,8 @@ static const struct cm_place *place_of(const struct cm_audit_slot *s, enum cm_fl
     return side == CM_FLEET_KEYS ? &s->row.key : &s->row.chain;
 }
 
-static void find(struct cm_audit_lane *lane, const struct cm_audit_slot *s, enum cm_fleet_side side, const char *what)
+static void find(struct cm_audit_lane *lane, const struct cm_audit_slot *s, enum cm_fleet_side side,
+                 const char *what)
 {
     const struct cm_place *p = place_of(s, side);
 
@@ -75,7 +76,8 @@ static cm_err parse_lines(struct cm_audit_lane *lane, struct cm_error *err)
 }
 
 /* XXH3-128 stands for what it is taken of: an accident makes no two equal ones. */
-static void note_id(struct cm_audit_lane *lane, enum cm_audit_kind kind, const void *data, size_t len, uint64_t at)
+static void note_id(struct cm_audit_lane *lane, enum cm_audit_kind kind, const void *data, size_t len,
+                    uint64_t at)
 {
     uint8_t *record = lane->ids[lane->ids_count++];
 
@@ -89,7 +91,8 @@ static void note_id(struct cm_audit_lane *lane, enum cm_audit_kind kind, const v
     cm_audit_put_be(record + 17, at, 8);
 }
 
-static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s, const struct cm_audit_ids *ids)
+static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s,
+                     const struct cm_audit_ids *ids)
 {
     static const struct cm_audit_ids none;
     uint8_t seq[8];
@@ -172,7 +175,8 @@ static uint8_t *window_of(const struct cm_audit_lane *lane, enum cm_fleet_side s
 }
 
 /* Opens the segment unless it is the one that was read last. False: it can't be. */
-static bool open_segment(struct cm_audit_lane *lane, enum cm_fleet_side side, uint32_t number, struct cm_error *why)
+static bool open_segment(struct cm_audit_lane *lane, enum cm_fleet_side side, uint32_t number,
+                         struct cm_error *why)
 {
     struct cm_fleet_file *file = &lane->file[side];
     char name[32];

@@ -93,8 +93,8 @@ static cm_err check_repeats(struct cm_audit *a, struct cm_error *err)
         const uint64_t first = cm_audit_get_be(before + 17, 8), row = cm_audit_get_be(record + 17, 8);
         id_at(a, row, id);
         id_at(a, first, other);
-        cm_audit_find(a, id, row, "manifest.ndjson", row, "%s as %s, whose row is at offset %llu", what[record[0]],
-                      other, (ull) first);
+        cm_audit_find(a, id, row, "manifest.ndjson", row, "%s as %s, whose row is at offset %llu",
+                      what[record[0]], other, (ull) first);
     }
     return rc == CM_E_END ? CM_OK : rc;
 }
@@ -231,9 +231,10 @@ static void check_unnamed(struct set *set)
             /* A run that was killed may have named a segment and not yet listed its rows. */
             if (s->named[i] || (a->unclean && (!set->any[side] || s->number[i] > set->last[side])))
                 continue;
-            (void) snprintf(file, sizeof file, a->run->tree ? "%s/%06u" : "%s/%06u.tar", cm_audit_side_name[side],
-                            s->number[i]);
-            cm_audit_find(a, NULL, CM_FINDING_NO_ROW, file, CM_FINDING_NO_OFFSET, "no row names anything in it");
+            (void) snprintf(file, sizeof file, a->run->tree ? "%s/%06u" : "%s/%06u.tar",
+                            cm_audit_side_name[side], s->number[i]);
+            cm_audit_find(a, NULL, CM_FINDING_NO_ROW, file, CM_FINDING_NO_OFFSET,
+                          "no row names anything in it");
         }
     }
 }
@@ -247,9 +248,10 @@ static void check_run(struct cm_audit *a)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
                       "the run did not end cleanly: it is still under way, or was killed");
     else if (run->state == CM_FLEET_OPEN)
-        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
-                      "the run did not end cleanly: it is still under way, or was killed after %llu of %llu devices",
-                      (ull) rows, (ull) run->requested);
+        cm_audit_find(
+            a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
+            "the run did not end cleanly: it is still under way, or was killed after %llu of %llu devices",
+            (ull) rows, (ull) run->requested);
     else if (run->state == CM_FLEET_FAILED)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
                       "the run failed after %llu of %llu devices", (ull) run->devices, (ull) run->requested);
@@ -257,10 +259,12 @@ static void check_run(struct cm_audit *a)
         return;
     if (rows != run->devices && a->sample == NULL)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
-                      "outcome.devices is %llu, the manifest has %llu readable rows", (ull) run->devices, (ull) rows);
+                      "outcome.devices is %llu, the manifest has %llu readable rows", (ull) run->devices,
+                      (ull) rows);
     if (bytes != run->manifest_bytes)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
-                      "outcome.manifest_bytes is %llu, the manifest has %llu", (ull) run->manifest_bytes, (ull) bytes);
+                      "outcome.manifest_bytes is %llu, the manifest has %llu", (ull) run->manifest_bytes,
+                      (ull) bytes);
     if (run->state == CM_FLEET_COMPLETE && run->devices != run->requested)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
                       "complete with %llu of %llu devices", (ull) run->devices, (ull) run->requested);

@@ -26,11 +26,11 @@ static const struct cm_arg args[] = {
 
 struct extraction {
     const struct cm_fleet *fleet;
-    const char *out;        /* path of the directory */
+    const char *out; /* path of the directory */
     int out_fd;
-    uint8_t *bundle;        /* CM_ROW_CHAIN_MAX octets */
-    struct cm_secret key;   /* CM_ROW_KEY_MAX octets */
-    json_t *list;           /* NULL: print */
+    uint8_t *bundle;      /* CM_ROW_CHAIN_MAX octets */
+    struct cm_secret key; /* CM_ROW_KEY_MAX octets */
+    json_t *list;         /* NULL: print */
 };
 
 /* The data and file name of one of a device's two files. */
@@ -42,7 +42,8 @@ struct item {
     char name[CM_ROW_NAME_MAX + 8];
 };
 
-static cm_err load(const struct extraction *x, const struct cm_row *row, const struct item *item, struct cm_error *err)
+static cm_err load(const struct extraction *x, const struct cm_row *row, const struct item *item,
+                   struct cm_error *err)
 {
     uint8_t digest[16];
     char hex[33] = "";
@@ -53,7 +54,8 @@ static cm_err load(const struct extraction *x, const struct cm_row *row, const s
     cm_xxh128(item->data, (size_t) item->place->length, digest);
     cm_put_hex(&w, digest, sizeof digest);
     if (strcmp(hex, item->place->xxh3) != 0)
-        CM_FAIL(err, CM_E_INPUT, "%s of %.96s is damaged: it is not what the manifest lists; nothing was written for it",
+        CM_FAIL(err, CM_E_INPUT,
+                "%s of %.96s is damaged: it is not what the manifest lists; nothing was written for it",
                 item->side == CM_FLEET_KEYS ? "the key" : "the bundle", row->device_id);
     return CM_OK;
 }
@@ -63,7 +65,8 @@ static cm_err must_be_new(const struct extraction *x, const struct item *item, s
     struct stat st;
 
     if (fstatat(x->out_fd, item->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        CM_FAIL(err, CM_E_USAGE, "%s/%s exists already; remove it or choose another --out", x->out, item->name);
+        CM_FAIL(err, CM_E_USAGE, "%s/%s exists already; remove it or choose another --out", x->out,
+                item->name);
     return CM_OK;
 }
 
@@ -164,8 +167,8 @@ static cm_err open_out(struct extraction *x, const char *out, struct cm_error *e
     return cm_dir_open(x->out, &x->out_fd, err);
 }
 
-static cm_err extract(struct extraction *x, const struct opts *opts, const struct cm_strs *operands, bool json,
-                      struct cm_error *err)
+static cm_err extract(struct extraction *x, const struct opts *opts, const struct cm_strs *operands,
+                      bool json, struct cm_error *err)
 {
     CM_TRY(cm_fleet_need_keys(x->fleet, err));
     x->bundle = malloc(CM_ROW_CHAIN_MAX);

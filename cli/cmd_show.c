@@ -33,7 +33,8 @@ static void put_place(const char *key, const struct cm_row *row, const struct cm
     const char *const unfinished = part ? ".part (the run did not end)" : "";
 
     if (row->tree)
-        (void) snprintf(text, sizeof text, "%s%s, %llu octets", p->file, unfinished, (unsigned long long) p->length);
+        (void) snprintf(text, sizeof text, "%s%s, %llu octets", p->file, unfinished,
+                        (unsigned long long) p->length);
     else
         (void) snprintf(text, sizeof text, "%s%s, %llu octets at offset %llu", p->file, unfinished,
                         (unsigned long long) p->length, (unsigned long long) p->offset);
@@ -51,7 +52,8 @@ static void put_attributes(const struct json_t *attributes)
     json_t *value = NULL;
     char text[300];
 
-    json_object_foreach (u.out, key, value) {
+    json_object_foreach(u.out, key, value)
+    {
         (void) snprintf(text, sizeof text, "%.120s = %.160s", key, json_string_value(value));
         put("attribute", text);
     }
@@ -99,12 +101,14 @@ static cm_err print_leaf(const struct cm_row *row, struct cm_span bundle, bool d
     if (!der) {
         const uint8_t *at = memmem(bundle.data, bundle.len, end, sizeof end - 1);
         if (at == NULL)
-            CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify", row->device_id);
+            CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify",
+                    row->device_id);
         (void) fwrite(bundle.data, 1, (size_t) (at - bundle.data) + sizeof end - 1, stdout);
         return CM_OK;
     }
     if (cm_derread_take(&rest, CM_TAG_SEQUENCE, "certificate", NULL, &leaf, NULL) != CM_OK)
-        CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify", row->device_id);
+        CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify",
+                row->device_id);
     const size_t len = cm_pem_len("CERTIFICATE", leaf.len);
     char *text = malloc(len);
     if (text == NULL)
@@ -131,8 +135,10 @@ static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row
         cm_xxh128(bundle, (size_t) row->chain.length, digest);
         cm_put_hex(&w, digest, sizeof digest);
         if (strcmp(hex, row->chain.xxh3) != 0)
-            rc = cm_fail(err, CM_E_FOUND, CM_HERE, "the bundle of %.96s is damaged: it is not what the manifest lists;"
-                         " run certmill verify", row->device_id);
+            rc = cm_fail(err, CM_E_FOUND, CM_HERE,
+                         "the bundle of %.96s is damaged: it is not what the manifest lists;"
+                         " run certmill verify",
+                         row->device_id);
     }
     if (rc == CM_OK) {
         (void) putchar('\n');
@@ -149,7 +155,8 @@ static cm_err show(const struct cm_fleet *fleet, const char *id, bool json, stru
 
     cm_err rc = cm_fleet_row_find(fleet, id, true, &row, &line, err);
     if (rc == CM_E_END)
-        CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; give a device id or a certificate id (64 hex digits)", id,
+        CM_FAIL(err, CM_E_INPUT,
+                "no device \"%.100s\" in %s; give a device id or a certificate id (64 hex digits)", id,
                 cm_fleet_path(fleet));
     CM_TRY(rc);
     if (json)

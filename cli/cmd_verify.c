@@ -91,8 +91,8 @@ static void print_summary(const struct cm_fleet *fleet, const struct cm_audit_re
                   cm_fleet_run(fleet)->keys ? ", private keys" : "",
                   r->sampled ? "; not: repeats, and what no row names"
                              : "; nothing twice, nothing missing, nothing that no row names");
-    (void) printf("%.2f s with %u worker%s: %.0f devices/s, %.0f for each second of processor time\n", t->wall,
-                  workers, workers == 1 ? "" : "s", (double) r->rows / t->wall,
+    (void) printf("%.2f s with %u worker%s: %.0f devices/s, %.0f for each second of processor time\n",
+                  t->wall, workers, workers == 1 ? "" : "s", (double) r->rows / t->wall,
                   t->cpu > 0 ? (double) r->rows / t->cpu : 0);
 }
 
@@ -101,11 +101,12 @@ static cm_err print_json(const struct cm_fleet *fleet, const struct cm_audit_res
 {
     const struct cm_fleet_run *run = cm_fleet_run(fleet);
     const uint64_t devices = run->state == CM_FLEET_OPEN ? r->rows : run->devices;
-    json_t *result = json_pack(
-        "{s:I s:I s:I s:s s:b s:I s:o s:f s:f}", "devices", (json_int_t) devices, "checked", (json_int_t) r->rows,
-        "requested", (json_int_t) run->requested, "state", cm_fleet_state_name(run->state), "sample", r->sampled,
-        "findings_count", (json_int_t) cm_findings_count(findings), "findings", cm_findings_json(findings), "seconds",
-        t->wall, "devices_per_second", (double) r->rows / t->wall);
+    json_t *result =
+        json_pack("{s:I s:I s:I s:s s:b s:I s:o s:f s:f}", "devices", (json_int_t) devices, "checked",
+                  (json_int_t) r->rows, "requested", (json_int_t) run->requested, "state",
+                  cm_fleet_state_name(run->state), "sample", r->sampled, "findings_count",
+                  (json_int_t) cm_findings_count(findings), "findings", cm_findings_json(findings), "seconds",
+                  t->wall, "devices_per_second", (double) r->rows / t->wall);
 
     if (result != NULL && r->sampled)
         (void) json_object_set_new(result, "seed", json_integer((json_int_t) seed));
@@ -132,7 +133,8 @@ static cm_err verify(const struct opts *opts, struct cm_fleet *fleet, struct cm_
                                         .findings = findings,
                                         .progress = &progress,
                                         .tmp_dir = tmp_dir(cm_fleet_path(fleet)),
-                                        .workers = opts->workers > 0 ? opts->workers : cm_cores_workers(&cores),
+                                        .workers =
+                                            opts->workers > 0 ? opts->workers : cm_cores_workers(&cores),
                                         .sample = opts->sample,
                                         .seed = seed };
     CM_TRY(cm_audit_fleet(&conf, &result, err));

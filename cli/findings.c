@@ -137,7 +137,8 @@ void cm_findings_print(struct cm_findings *f)
     for (size_t i = 0; i < shown; i++)
         print_one(&f->item[i]);
     if (f->count > shown)
-        (void) fprintf(stderr, "... and %llu more; --json lists them\n", (unsigned long long) (f->count - shown));
+        (void) fprintf(stderr, "... and %llu more; --json lists them\n",
+                       (unsigned long long) (f->count - shown));
 }
 
 struct json_t *cm_findings_json(struct cm_findings *f)
@@ -149,12 +150,12 @@ struct json_t *cm_findings_json(struct cm_findings *f)
         const struct cm_finding *item = &f->item[i];
         json_t *offset =
             item->offset != CM_FINDING_NO_OFFSET ? json_integer((json_int_t) item->offset) : json_null();
-        json_t *one = json_pack("{s:s? s:s s:s? s:o}", "device_id", item->device_id, "what", item->what, "file",
-                                item->file, "offset", offset);
+        json_t *one = json_pack("{s:s? s:s s:s? s:o}", "device_id", item->device_id, "what", item->what,
+                                "file", item->file, "offset", offset);
         /* A text that is not UTF-8, from a damaged name: said without it rather than not at all. */
         if (one == NULL)
-            one = json_pack("{s:n s:s s:n s:n}", "device_id", "what", "a finding whose text is not UTF-8", "file",
-                            "offset");
+            one = json_pack("{s:n s:s s:n s:n}", "device_id", "what", "a finding whose text is not UTF-8",
+                            "file", "offset");
         if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             list = NULL;

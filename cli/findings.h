@@ -24,14 +24,14 @@ enum { CM_FINDINGS_MAX = 10000, CM_FINDINGS_SHOWN = 20 };
 struct cm_finding {
     const char *device_id; /* NULL: of no device */
     const char *what;
-    const char *file;      /* in the fleet: "chains/000000.tar"; NULL: the fleet itself */
-    uint64_t offset;       /* in the file, or CM_FINDING_NO_OFFSET */
-    uint64_t row;          /* offset of the device's row, or CM_FINDING_NO_ROW */
+    const char *file; /* in the fleet: "chains/000000.tar"; NULL: the fleet itself */
+    uint64_t offset;  /* in the file, or CM_FINDING_NO_OFFSET */
+    uint64_t row;     /* offset of the device's row, or CM_FINDING_NO_ROW */
 };
 
 struct cm_findings;
 CM_MUST_CHECK cm_err cm_findings_new(struct cm_findings **out, struct cm_error *err);
-void cm_findings_free(struct cm_findings *f); /* NULL accepted */
+void cm_findings_free(struct cm_findings *f);                                  /* NULL accepted */
 void cm_findings_add(struct cm_findings *f, const struct cm_finding *finding); /* copies */
 uint64_t cm_findings_count(const struct cm_findings *f);
 /* The first CM_FINDINGS_SHOWN on stderr, "ID: what (file at offset N)", and how many more there are. */

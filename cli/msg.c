@@ -54,7 +54,7 @@ cm_err cm_msg_json(struct json_t *result, struct cm_error *err)
     if (result == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
     errno = 0;
-    rc = json_dumpf(result, stdout, JSON_COMPACT);
+    rc = json_dumpf(result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
     json_decref(result);
     if (rc != 0 || fputc('\n', stdout) == EOF)
         CM_FAIL(err, CM_E_IO, "can't write the result to standard output");

@@ -23,15 +23,15 @@
  *  Errors     CM_E_IO names the directory; after a failure only close is allowed.
  */
 enum {
-    CM_EXTSORT_RECORD_MAX = 64,          /* octets */
-    CM_EXTSORT_MEMORY = 4 << 20,         /* the usual bound, octets */
+    CM_EXTSORT_RECORD_MAX = 64,  /* octets */
+    CM_EXTSORT_MEMORY = 4 << 20, /* the usual bound, octets */
     CM_EXTSORT_MEMORY_MIN = 64 << 10,
 };
 
 struct cm_extsort;
 
-CM_MUST_CHECK cm_err cm_extsort_open(const char *dir, size_t record_len, size_t memory, struct cm_extsort **out,
-                                     struct cm_error *err);
+CM_MUST_CHECK cm_err cm_extsort_open(const char *dir, size_t record_len, size_t memory,
+                                     struct cm_extsort **out, struct cm_error *err);
 CM_MUST_CHECK cm_err cm_extsort_push(struct cm_extsort *s, const void *record, struct cm_error *err);
 /* The next record in order, borrowed until the next call. CM_E_END when there is none. */
 CM_MUST_CHECK cm_err cm_extsort_pop(struct cm_extsort *s, const uint8_t **record, struct cm_error *err);

@@ -43,8 +43,8 @@ static cm_err read_small(const struct cm_fleet *f, const char *name, char **out,
 
     cm_err rc = open_regular(f->fd, f->path, name, &fd, &st, err);
     if (rc == CM_E_END)
-        CM_FAIL(err, CM_E_INPUT, "%s is no fleet: it has no %s; name the directory that mint --out made", f->path,
-                name);
+        CM_FAIL(err, CM_E_INPUT, "%s is no fleet: it has no %s; name the directory that mint --out made",
+                f->path, name);
     CM_TRY(rc);
     (void) snprintf(path, sizeof path, "%s/%s", f->path, name);
     char *text = NULL;
@@ -209,7 +209,8 @@ cm_err cm_fleet_manifest_read(const struct cm_fleet *f, void *buf, size_t len, u
 {
     const uint64_t left = offset < f->manifest_bytes ? f->manifest_bytes - offset : 0;
 
-    return cm_read_at(f->manifest_fd, "manifest.ndjson", buf, len < left ? len : (size_t) left, offset, got, err);
+    return cm_read_at(f->manifest_fd, "manifest.ndjson", buf, len < left ? len : (size_t) left, offset, got,
+                      err);
 }
 
 cm_err cm_fleet_file_open(const struct cm_fleet *f, enum cm_fleet_side side, const char *name, bool part_ok,

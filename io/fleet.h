@@ -17,7 +17,7 @@
  *  Errors     CM_E_INPUT: not a fleet, or damaged; CM_E_IO; CM_E_NOMEM.
  */
 enum cm_fleet_state {
-    CM_FLEET_OPEN,     /* outcome null: under way, or was killed */
+    CM_FLEET_OPEN, /* outcome null: under way, or was killed */
     CM_FLEET_COMPLETE,
     CM_FLEET_STOPPED,
     CM_FLEET_FAILED,
@@ -28,7 +28,7 @@ struct cm_fleet_run {
     char run_id[37];
     char ca_certificate_id[65];
     char profile[257];
-    char keys_dir[4096];  /* "": keys/ */
+    char keys_dir[4096]; /* "": keys/ */
     cm_when created_at;
     uint64_t requested;   /* devices */
     bool list;            /* a device list; else a count */
@@ -82,12 +82,12 @@ CM_MUST_CHECK cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet
 
 /* The row at an offset, into *out: finds its end, parses it. line (may be NULL):
  * malloced, the row as it stands, without the LF and spaces before it. */
-CM_MUST_CHECK cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out, char **line,
-                                     struct cm_error *err);
+CM_MUST_CHECK cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out,
+                                     char **line, struct cm_error *err);
 /* The row of a device id, or of a certificate id (64 lowercase hex digits). By the
  * index where there is a sound one, building it first where that can be done and
  * `build`; else by reading the manifest through. CM_E_END: there is none. */
-CM_MUST_CHECK cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build, struct cm_row *out,
-                                       char **line, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build,
+                                       struct cm_row *out, char **line, struct cm_error *err);
 
 #endif

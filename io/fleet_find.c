@@ -10,8 +10,8 @@
 
 enum { SCAN_LEN = 1 << 20 }; /* of the manifest at a time; many rows of the largest size */
 
-cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet_side side, const struct cm_place *place, bool tree,
-                           uint8_t *buf, bool *part, struct cm_error *err)
+cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet_side side, const struct cm_place *place,
+                           bool tree, uint8_t *buf, bool *part, struct cm_error *err)
 {
     struct cm_fleet_file file;
     size_t got = 0;
@@ -69,8 +69,8 @@ static bool is_certificate_id(const char *id)
 }
 
 /* The first of the candidates that really is the row sought. */
-static cm_err pick(const struct cm_fleet *f, const char *id, bool certificate, const uint64_t *offset, size_t count,
-                   struct cm_row *out, char **line, struct cm_error *err)
+static cm_err pick(const struct cm_fleet *f, const char *id, bool certificate, const uint64_t *offset,
+                   size_t count, struct cm_row *out, char **line, struct cm_error *err)
 {
     struct cm_row row = { 0 };
 
@@ -87,8 +87,8 @@ static cm_err pick(const struct cm_fleet *f, const char *id, bool certificate, c
     return CM_E_END;
 }
 
-static cm_err find_by_index(const struct cm_fleet *f, const struct cm_index *x, const char *id, struct cm_row *out,
-                            char **line, struct cm_error *err)
+static cm_err find_by_index(const struct cm_fleet *f, const struct cm_index *x, const char *id,
+                            struct cm_row *out, char **line, struct cm_error *err)
 {
     const struct cm_span text = cm_span_str(id);
     uint64_t offset[CM_INDEX_FOUND_MAX];
@@ -121,7 +121,8 @@ static bool matches(struct cm_span text, const char *id, bool certificate)
 }
 
 /* A device id wins over a certificate id of the same text, as in the index. */
-static cm_err scan(const struct cm_fleet *f, const char *id, uint8_t *window, uint64_t *offset, struct cm_error *err)
+static cm_err scan(const struct cm_fleet *f, const char *id, uint8_t *window, uint64_t *offset,
+                   struct cm_error *err)
 {
     const bool certificate = is_certificate_id(id);
     uint64_t at = 0, second = UINT64_MAX;
@@ -178,12 +179,13 @@ static void open_index(const struct cm_fleet *f, bool build, struct cm_index **o
         return;
     *out = NULL;
     if (build && faccessat(f->fd, ".", W_OK, AT_EACCESS) == 0 && is_at_rest(f) &&
-        cm_index_rebuild(f->path, NULL) == CM_OK && cm_index_open(f->path, f->manifest_bytes, out, NULL) != CM_OK)
+        cm_index_rebuild(f->path, NULL) == CM_OK &&
+        cm_index_open(f->path, f->manifest_bytes, out, NULL) != CM_OK)
         *out = NULL;
 }
 
-cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build, struct cm_row *out, char **line,
-                         struct cm_error *err)
+cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build, struct cm_row *out,
+                         char **line, struct cm_error *err)
 {
     struct cm_index *x = NULL;
     cm_err rc = CM_E_IO;

@@ -15,7 +15,7 @@ struct cm_fleet {
 };
 
 /* Reads run.json's text. name: for messages. */
-CM_MUST_CHECK cm_err cm_fleet_parse_run(const char *text, size_t len, const char *name, struct cm_fleet_run *out,
-                                        struct cm_error *err);
+CM_MUST_CHECK cm_err cm_fleet_parse_run(const char *text, size_t len, const char *name,
+                                        struct cm_fleet_run *out, struct cm_error *err);
 
 #endif

@@ -44,8 +44,8 @@ static cm_err get_number(const struct reader *r, const json_t *in, const char *k
 }
 
 /* One of two words: *second tells which. */
-static cm_err get_choice(const struct reader *r, const json_t *in, const char *key, const char *a, const char *b,
-                         bool *second)
+static cm_err get_choice(const struct reader *r, const json_t *in, const char *key, const char *a,
+                         const char *b, bool *second)
 {
     char text[32];
 

@@ -23,7 +23,8 @@ static cm_err read_page(int fd, uint64_t number, uint8_t page[PAGE_LEN], struct 
 
     CM_TRY(cm_read_at(fd, "index", page, PAGE_LEN, number * PAGE_LEN, &got, err));
     if (got < PAGE_LEN || !page_is_sound(page, number))
-        CM_FAIL(err, CM_E_INPUT, "index: page %llu is damaged; delete the file, it is made again from the manifest",
+        CM_FAIL(err, CM_E_INPUT,
+                "index: page %llu is damaged; delete the file, it is made again from the manifest",
                 (unsigned long long) number);
     return CM_OK;
 }
@@ -43,7 +44,8 @@ static cm_err check_header(struct cm_index *x, uint64_t manifest_bytes, bool *cu
     if (fstat(x->fd, &st) != 0)
         CM_FAIL(err, CM_E_IO, "index: can't be read");
     if (x->rows > INT64_MAX / PAGE_LEN || (uint64_t) st.st_size != (1 + 2 * x->pages) * PAGE_LEN)
-        CM_FAIL(err, CM_E_INPUT, "index: its length is wrong; delete the file, it is made again from the manifest");
+        CM_FAIL(err, CM_E_INPUT,
+                "index: its length is wrong; delete the file, it is made again from the manifest");
     *current = get_le64(page + 16) == manifest_bytes;
     return CM_OK;
 }

@@ -19,16 +19,20 @@
 /* Builder: fed row by row while minting, by one thread. Temporary data goes into
  * `dir`, the run directory, in a file without a name. */
 struct cm_index_builder;
-CM_MUST_CHECK cm_err cm_index_builder_open(const char *dir, struct cm_index_builder **out, struct cm_error *err);
-/* device_id: the id itself, not its JSON form. certificate_id: 64 hex digits. offset: of the row in the manifest. */
+CM_MUST_CHECK cm_err cm_index_builder_open(const char *dir, struct cm_index_builder **out,
+                                           struct cm_error *err);
+/* device_id: the id itself, not its JSON form. certificate_id: 64 hex digits. offset: of the row in the
+ * manifest. */
 CM_MUST_CHECK cm_err cm_index_builder_push(struct cm_index_builder *b, struct cm_span device_id,
-                                           struct cm_span certificate_id, uint64_t offset, struct cm_error *err);
+                                           struct cm_span certificate_id, uint64_t offset,
+                                           struct cm_error *err);
 /* Sorts, writes index.part, makes it durable and renames it to index.
  * manifest_bytes: the length of the manifest, whose last row was pushed. Nothing
  * more may be pushed. CM_E_LIMIT: another process is building this index. */
 CM_MUST_CHECK cm_err cm_index_builder_finish(struct cm_index_builder *b, uint64_t manifest_bytes,
                                              struct cm_error *err);
-void cm_index_builder_close(struct cm_index_builder *b); /* NULL and unfinished accepted: nothing is left behind */
+void cm_index_builder_close(
+    struct cm_index_builder *b); /* NULL and unfinished accepted: nothing is left behind */
 
 /* Builds the index of dir from its manifest. One pass over the manifest; rows that
  * can't be read are passed over, and so is a last row without its LF. */

@@ -53,8 +53,8 @@ cm_err cm_index_builder_open(const char *dir, struct cm_index_builder **out, str
     return CM_OK;
 }
 
-static cm_err push_key(struct cm_index_builder *b, enum cm_index_key key, struct cm_span text, uint64_t offset,
-                       struct cm_error *err)
+static cm_err push_key(struct cm_index_builder *b, enum cm_index_key key, struct cm_span text,
+                       uint64_t offset, struct cm_error *err)
 {
     const uint64_t hash = htobe64(cm_xxh64(text.data, text.len)), at = htobe64(offset);
     uint8_t record[RECORD_LEN];
@@ -65,8 +65,8 @@ static cm_err push_key(struct cm_index_builder *b, enum cm_index_key key, struct
     return cm_extsort_push(b->sort, record, err);
 }
 
-cm_err cm_index_builder_push(struct cm_index_builder *b, struct cm_span device_id, struct cm_span certificate_id,
-                             uint64_t offset, struct cm_error *err)
+cm_err cm_index_builder_push(struct cm_index_builder *b, struct cm_span device_id,
+                             struct cm_span certificate_id, uint64_t offset, struct cm_error *err)
 {
     CM_TRY(push_key(b, CM_INDEX_DEVICE, device_id, offset, err));
     CM_TRY(push_key(b, CM_INDEX_CERTIFICATE, certificate_id, offset, err));
@@ -141,7 +141,8 @@ static cm_err open_part(const char *dir, int dir_fd, int *out, struct cm_error *
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &ours) != 0 ||
         fstatat(dir_fd, "index.part", &named, AT_SYMLINK_NOFOLLOW) != 0 || ours.st_ino != named.st_ino) {
         cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_LIMIT, "another process is building the index of %s; try again when it is done", dir);
+        CM_FAIL(err, CM_E_LIMIT, "another process is building the index of %s; try again when it is done",
+                dir);
     }
     const cm_err rc = cm_file_truncate(fd, "index.part", 0, err);
     if (rc != CM_OK)
@@ -208,15 +209,16 @@ static cm_err push_row(struct cm_index_builder *b, struct cm_span text, uint64_t
     return rc;
 }
 
-static cm_err push_manifest(struct cm_index_builder *b, int fd, uint64_t size, uint8_t *window, struct cm_error *err)
+static cm_err push_manifest(struct cm_index_builder *b, int fd, uint64_t size, uint8_t *window,
+                            struct cm_error *err)
 {
     uint64_t at = 0;
 
     while (at < size) {
         const uint64_t left = size - at;
         size_t from = 0, n = 0;
-        CM_TRY(cm_read_at(fd, "manifest.ndjson", window, left < WINDOW_LEN ? (size_t) left : WINDOW_LEN, at, &n,
-                          err));
+        CM_TRY(cm_read_at(fd, "manifest.ndjson", window, left < WINDOW_LEN ? (size_t) left : WINDOW_LEN, at,
+                          &n, err));
         if (n == 0)
             CM_FAIL(err, CM_E_INPUT, "%s/manifest.ndjson became shorter while it was read", b->dir);
         for (const uint8_t *lf; (lf = memchr(window + from, '\n', n - from)) != NULL;) {

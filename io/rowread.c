@@ -13,7 +13,7 @@ enum form {
     DEC,      /* decimal digits, at most max, no leading zero */
     UUID,
     TIME,
-    NOTHING,  /* null */
+    NOTHING, /* null */
 };
 
 struct field {
@@ -25,26 +25,13 @@ struct field {
 
 #define AT(name) #name, offsetof(struct cm_row, name)
 static const struct field fields[] = {
-    { AT(run_id), UUID, 36 },
-    { AT(device_id), TEXT, 96 },
-    { AT(lot), OR_NULL, 1024 },
-    { AT(sku), OR_NULL, 1024 },
-    { AT(order), OR_NULL, 1024 },
-    { AT(profile), TEXT, 1024 },
-    { AT(subject), MAY_TEXT, 16384 },
-    { AT(certificate_id), HEX, 64 },
-    { AT(ca_certificate_id), HEX, 64 },
-    { AT(serial), HEX, 40 },
-    { AT(serial_dec), DEC, 49 },
-    { AT(key_alg), TEXT, 64 },
-    { AT(sig_alg), TEXT, 64 },
-    { AT(spki_sha256), HEX, 64 },
-    { AT(ski), SKI, 128 },
-    { AT(thumbprint_sha1), HEX, 40 },
-    { AT(not_before), TIME, 20 },
-    { AT(not_after), TIME, 20 },
-    { AT(minted_at), TIME, 20 },
-    { AT(superseded_by), NOTHING, 0 },
+    { AT(run_id), UUID, 36 },         { AT(device_id), TEXT, 96 },       { AT(lot), OR_NULL, 1024 },
+    { AT(sku), OR_NULL, 1024 },       { AT(order), OR_NULL, 1024 },      { AT(profile), TEXT, 1024 },
+    { AT(subject), MAY_TEXT, 16384 }, { AT(certificate_id), HEX, 64 },   { AT(ca_certificate_id), HEX, 64 },
+    { AT(serial), HEX, 40 },          { AT(serial_dec), DEC, 49 },       { AT(key_alg), TEXT, 64 },
+    { AT(sig_alg), TEXT, 64 },        { AT(spki_sha256), HEX, 64 },      { AT(ski), SKI, 128 },
+    { AT(thumbprint_sha1), HEX, 40 }, { AT(not_before), TIME, 20 },      { AT(not_after), TIME, 20 },
+    { AT(minted_at), TIME, 20 },      { AT(superseded_by), NOTHING, 0 },
 };
 #undef AT
 
@@ -80,12 +67,14 @@ static const char *text_fault(const struct field *f, const char *text, size_t le
     case SKI:
         return len % 2 == 0 && is_hex(text, len) ? NULL : "not lowercase hexadecimal octets";
     case DEC:
-        return strspn(text, "0123456789") == len && (text[0] != '0' || len == 1) ? NULL : "not a decimal number";
+        return strspn(text, "0123456789") == len && (text[0] != '0' || len == 1) ? NULL
+                                                                                 : "not a decimal number";
     case UUID:
         return len == f->max && is_uuid(text) ? NULL : "not a lowercase UUID";
     case TIME:
-        return len == f->max && cm_when_parse(text, &when, NULL) == CM_OK ? NULL
-                                                                          : "not a time like 2027-01-31T00:00:00Z";
+        return len == f->max && cm_when_parse(text, &when, NULL) == CM_OK
+                   ? NULL
+                   : "not a time like 2027-01-31T00:00:00Z";
     default:
         return NULL;
     }
@@ -165,15 +154,17 @@ static bool read_file_name(const char *text, const char *room, const char *suffi
         return false;
     if (!row->tree)
         return strcmp(text, ".tar") == 0;
-    return text[0] == '/' && strncmp(text + 1, row->name, name_len) == 0 && strcmp(text + 1 + name_len, suffix) == 0;
+    return text[0] == '/' && strncmp(text + 1, row->name, name_len) == 0 &&
+           strcmp(text + 1 + name_len, suffix) == 0;
 }
 
-static cm_err read_hex(const json_t *object, const char *what, const char *key, size_t digits, const char **out,
-                       struct cm_error *err)
+static cm_err read_hex(const json_t *object, const char *what, const char *key, size_t digits,
+                       const char **out, struct cm_error *err)
 {
     const json_t *value = json_object_get(object, key);
 
-    if (!json_is_string(value) || json_string_length(value) != digits || !is_hex(json_string_value(value), digits))
+    if (!json_is_string(value) || json_string_length(value) != digits ||
+        !is_hex(json_string_value(value), digits))
         CM_FAIL(err, CM_E_INPUT, "%s.%s: not %zu lowercase hexadecimal digits", what, key, digits);
     *out = json_string_value(value);
     return CM_OK;
@@ -231,9 +222,8 @@ static cm_err read_attributes(struct cm_row *row, struct cm_error *err)
 
     if (!json_is_object(attributes))
         CM_FAIL(err, CM_E_INPUT, "attributes: not an object");
-    json_object_foreach (attributes, key, value)
-        if (!json_is_string(value))
-            CM_FAIL(err, CM_E_INPUT, "attributes: a value is not a string");
+    json_object_foreach(attributes, key, value) if (!json_is_string(value))
+        CM_FAIL(err, CM_E_INPUT, "attributes: a value is not a string");
     row->attributes = attributes;
     return CM_OK;
 }

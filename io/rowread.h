@@ -17,20 +17,20 @@
  *  Errors     CM_E_INPUT names the key and what is wrong with it; CM_E_NOMEM.
  */
 enum {
-    CM_ROW_MAX = 64 << 10,        /* octets, with the LF */
-    CM_ROW_NAME_MAX = 96,         /* an id as a file name */
-    CM_ROW_CHAIN_MAX = 1 << 20,   /* octets of a bundle */
-    CM_ROW_KEY_MAX = 16 << 10,    /* octets of a key file */
+    CM_ROW_MAX = 64 << 10,      /* octets, with the LF */
+    CM_ROW_NAME_MAX = 96,       /* an id as a file name */
+    CM_ROW_CHAIN_MAX = 1 << 20, /* octets of a bundle */
+    CM_ROW_KEY_MAX = 16 << 10,  /* octets of a key file */
 };
 
 struct json_t;
 
 /* Where a bundle or a key lies. */
 struct cm_place {
-    const char *file;  /* "chains/000000.tar", "keys/000012/ID.key" */
-    uint32_t number;   /* of the segment or shard: 0, 12 */
-    uint64_t offset;   /* of the data in a segment; 0 in the tree layout */
-    uint64_t length;   /* 1 to the maximum above */
+    const char *file;          /* "chains/000000.tar", "keys/000012/ID.key" */
+    uint32_t number;           /* of the segment or shard: 0, 12 */
+    uint64_t offset;           /* of the data in a segment; 0 in the tree layout */
+    uint64_t length;           /* 1 to the maximum above */
     const char *xxh3, *sha256; /* lowercase hex */
 };
 
@@ -47,11 +47,12 @@ struct cm_row {
     const char *thumbprint_sha1;
     const char *not_before, *not_after, *minted_at;
     const char *superseded_by; /* NULL: null, the only value so far */
-    bool tree;    /* the row says paths, not segments */
-    bool has_key; /* key is not null */
+    bool tree;                 /* the row says paths, not segments */
+    bool has_key;              /* key is not null */
     struct cm_place chain, key;
     const struct json_t *attributes; /* an object of strings */
-    char name[CM_ROW_NAME_MAX + 1];  /* the id, percent-encoded: files and entries are called name.crt, name.key */
+    char name[CM_ROW_NAME_MAX +
+              1]; /* the id, percent-encoded: files and entries are called name.crt, name.key */
     struct json_t *root;
 };
 

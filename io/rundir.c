@@ -89,6 +89,20 @@ static cm_err open_keys(struct cm_rundir *d, const char *keys_out, struct cm_err
     return CM_OK;
 }
 
+/* The name of a directory that was made is in its parent. */
+static cm_err sync_parent(const struct cm_rundir *d, struct cm_error *err)
+{
+    int fd = d->made ? openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    cm_err rc = CM_OK;
+
+    if (d->made && fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't open the parent of %s", d->path);
+    if (fd >= 0)
+        rc = cm_dir_sync(fd, d->path, err);
+    cm_fd_close(&fd);
+    return rc;
+}
+
 cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *out, struct cm_error *err)
 {
     struct cm_rundir d = { .fd = -1, .chains_fd = -1, .keys_fd = -1 };
@@ -106,6 +120,8 @@ cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *
         rc = open_keys(&d, keys_out, err);
     if (rc == CM_OK)
         rc = cm_dir_make(d.fd, d.path, "chains", 0755, &d.chains_fd, err);
+    if (rc == CM_OK)
+        rc = sync_parent(&d, err);
     if (rc != CM_OK) {
         cm_rundir_undo(&d);
         cm_rundir_close(&d);

@@ -65,8 +65,8 @@ static bool rest_is_plain(const uint8_t *block)
     return read_octal(block + 108, 8, &uid) && uid == 0 && read_octal(block + 116, 8, &gid) && gid == 0 &&
            cm_tarread_is_zero(cm_span(block + 157, 100)) /* link name */ &&
            cm_tarread_is_zero(cm_span(block + 265, 64)) /* user and group name */ &&
-           read_octal(block + 329, 8, &major) && major == 0 && read_octal(block + 337, 8, &minor) && minor == 0 &&
-           cm_tarread_is_zero(cm_span(block + 345, 167)) /* prefix */;
+           read_octal(block + 329, 8, &major) && major == 0 && read_octal(block + 337, 8, &minor) &&
+           minor == 0 && cm_tarread_is_zero(cm_span(block + 345, 167)) /* prefix */;
 }
 
 cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at, struct cm_tarread *out,
@@ -75,7 +75,10 @@ cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at, str
     struct cm_tarread t = { .kind = CM_TARREAD_ENTRY };
     uint64_t mode = 0, mtime = 0;
 
-    if (memcmp(block + 257, "ustar\0" "00", 8) != 0)
+    if (memcmp(block + 257,
+               "ustar\0"
+               "00",
+               8) != 0)
         CM_FAIL(err, CM_E_INPUT, "no tar header at offset %llu", (ull) at);
     if (!sum_is_right(block))
         CM_FAIL(err, CM_E_INPUT, "the tar header at offset %llu has a wrong checksum", (ull) at);
@@ -97,7 +100,8 @@ cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at, str
 }
 
 /* Padding: one record "LEN comment=", spaces, LF, that ends on a multiple of 4096. */
-static cm_err check_padding(struct cm_span window, uint64_t at, const struct cm_tarread *t, struct cm_error *err)
+static cm_err check_padding(struct cm_span window, uint64_t at, const struct cm_tarread *t,
+                            struct cm_error *err)
 {
     char start[40];
     size_t i = 0;
@@ -126,7 +130,8 @@ static cm_err check_ending(struct cm_span window, uint64_t at, bool last, struct
     return CM_OK;
 }
 
-cm_err cm_tarread_next(struct cm_span window, uint64_t at, bool last, struct cm_tarread *out, struct cm_error *err)
+cm_err cm_tarread_next(struct cm_span window, uint64_t at, bool last, struct cm_tarread *out,
+                       struct cm_error *err)
 {
     struct cm_tarread t = { 0 };
 

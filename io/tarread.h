@@ -39,8 +39,8 @@ struct cm_tarread {
 CM_MUST_CHECK cm_err cm_tarread_next(struct cm_span window, uint64_t at, bool last, struct cm_tarread *out,
                                      struct cm_error *err);
 /* Just a header: of an entry or of padding. */
-CM_MUST_CHECK cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at, struct cm_tarread *out,
-                                       struct cm_error *err);
+CM_MUST_CHECK cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at,
+                                       struct cm_tarread *out, struct cm_error *err);
 /* size rounded up to whole blocks. */
 uint64_t cm_tarread_blocks(uint64_t size);
 bool cm_tarread_is_zero(struct cm_span octets);

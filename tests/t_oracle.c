@@ -46,11 +46,11 @@ static size_t expand_one(const struct t_ask *ask, const char *text, char *out)
         put_uuid(seq, out);
     else if (strncmp(text, "{seq}", 5) == 0)
         (void) snprintf(out, T_TEXT_MAX, "%llu", seq);
-    else if (sscanf(text, "{seq:%2dx}", &width) == 1 && text[n - 2] == 'x')
+    else if (sscanf(text, "{seq:%3dx}", &width) == 1 && text[n - 2] == 'x')
         (void) snprintf(out, T_TEXT_MAX, "%0*llx", width, seq);
     else if (strncmp(text, "{seq:x}", 7) == 0)
         (void) snprintf(out, T_TEXT_MAX, "%llx", seq);
-    else if (sscanf(text, "{seq:%2d}", &width) == 1)
+    else if (sscanf(text, "{seq:%3d}", &width) == 1)
         (void) snprintf(out, T_TEXT_MAX, "%0*llu", width, seq);
     else
         return 0;

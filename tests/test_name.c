@@ -7,7 +7,7 @@
 
 /* Values that escaping must get right: edges, specials, controls, UTF-8. */
 static const char *const awkward[] = {
-    "a", " ", "  ", "   ", " a", "a ", " a ", "a b", "#", "#a", "a#", " #", "##", ",", "+", "\"", "\\", "<", ">", ";",
+    "a", " ", "  ", "   ", " a", "a ", " a ", "a b", "#a", "a#", " #", "##", ",", "+", "\"", "\\", "<", ">", ";",
     "=", "a=b", ",a", "a,", "\"a\"", "\\a\\", "a;b<c>d+e,f", "/", "a/b", "ü", "日本", "😀", "ü,ö", " ü ", "#ü",
     "\x01", "a\x1f", "\x7f", "a\tb", "\n", "a\r\n", "\\,", "\\20", "{", "a'b", "a(b)c", "a*b", "a?b", "\u00a0",
     "\u2028", "\xc2\x80", "1.2.3", "CN=x", "a\\", "\xef\xbf\xbd",
@@ -74,6 +74,20 @@ Test(name, text_of_awkward_values)
             ask.attr[0] = (struct t_attr) { types[t], awkward[i] };
             expect_text(&ask);
         }
+}
+
+/* Here libcrypto errs: RFC 4514 2.4 escapes a number sign at the beginning, alone or not. */
+Test(name, text_of_a_lone_number_sign)
+{
+    const struct t_ask ask = { .id = "#" };
+    const struct cm_values v = t_values(&ask);
+    struct cm_name name;
+    char text[16] = "";
+    struct cm_writer w = cm_writer(text, sizeof text - 1);
+
+    cr_assert_eq(cm_name_parse("/CN={id}", &name, NULL), CM_OK);
+    cm_name_put_text(&name, &v, &w);
+    cr_expect_str_eq(text, "CN=\\#");
 }
 
 Test(name, text_of_every_request)
