@@ -120,7 +120,7 @@ static void look_limits(struct report *r)
 {
     /* `least`: below it the remark is worth reading. */
     static const struct {
-        int which;
+        __rlimit_resource_t which; /* glibc's enumeration */
         const char *topic, *name;
         bool bytes;
         rlim_t least;

@@ -189,6 +189,17 @@ static cm_err put_extension(const struct cm_certspec *spec, const char *name, co
     return put_by_libcrypto(&c, name, value, err);
 }
 
+/* By OID: "keyUsage" and "2.5.29.15" are one extension. */
+static bool same_extension(const char *a, const char *b)
+{
+    ASN1_OBJECT *x = OBJ_txt2obj(a, 0), *y = OBJ_txt2obj(b, 0);
+    const bool same = x != NULL && y != NULL ? OBJ_cmp(x, y) == 0 : strcmp(a, b) == 0;
+
+    ASN1_OBJECT_free(x);
+    ASN1_OBJECT_free(y);
+    return same;
+}
+
 /* RFC 5280 4.2: no extension twice; 4.1.2.6: an empty subject needs a critical SAN. */
 static cm_err check_section(const struct cm_certspec *spec, const STACK_OF(CONF_VALUE) * section,
                             const char *san, struct cm_error *err)
@@ -198,7 +209,7 @@ static cm_err check_section(const struct cm_certspec *spec, const STACK_OF(CONF_
     for (int i = 0; i < sk_CONF_VALUE_num(section); i++) {
         const CONF_VALUE *v = sk_CONF_VALUE_value(section, i);
         for (int k = 0; k < i; k++)
-            if (strcmp(v->name, sk_CONF_VALUE_value(section, k)->name) == 0)
+            if (same_extension(v->name, sk_CONF_VALUE_value(section, k)->name))
                 CM_FAIL(err, CM_E_INPUT, "profile %s: extension %.40s stands twice", spec->profile->name,
                         v->name);
         if (san == NULL && strcmp(v->name, "subjectAltName") == 0)
@@ -218,8 +229,8 @@ static cm_err put_section(const struct cm_certspec *spec, const STACK_OF(CONF_VA
 
     for (int i = 0; i < sk_CONF_VALUE_num(section); i++) {
         const CONF_VALUE *v = sk_CONF_VALUE_value(section, i);
-        const bool is_san = san != NULL && strcmp(v->name, "subjectAltName") == 0;
-        CM_TRY(put_extension(spec, v->name, is_san ? san : v->value, t, err));
+        const bool is_san = san != NULL && same_extension(v->name, "subjectAltName");
+        CM_TRY(put_extension(spec, is_san ? "subjectAltName" : v->name, is_san ? san : v->value, t, err));
         san_done |= is_san;
     }
     if (!san_done)

@@ -1,0 +1,10 @@
+[profile]
+subject=/CN={id}/serialNumber={seq:08x}
+extensions=e
+days=3
+[e]
+basicConstraints=CA:FALSE
+subjectAltName=@s
+[s]
+DNS.1={id}.x
+URI.1=urn:{uuid}
