@@ -160,11 +160,25 @@ static cm_err lane_open(struct cm_audit *a, struct cm_audit_lane **out, struct c
     return rc;
 }
 
+/* Locked memory is scarce: a thread that gets none is done without, but for the first.
+ * One at a time, so that there is a first. */
+static cm_err lane_enter(struct cm_audit *a, struct cm_audit_lane **out, struct cm_error *err)
+{
+    (void) pthread_mutex_lock(&a->cut_lock);
+    cm_err rc = lane_open(a, out, err);
+    if (rc == CM_OK)
+        a->lanes++;
+    else if (rc == CM_E_LIMIT && a->lanes > 0)
+        rc = CM_E_END;
+    (void) pthread_mutex_unlock(&a->cut_lock);
+    return rc;
+}
+
 static cm_err lane_run(struct cm_audit *a, struct cm_error *err)
 {
     struct cm_audit_lane *lane = NULL;
 
-    cm_err rc = lane_open(a, &lane, err);
+    cm_err rc = lane_enter(a, &lane, err);
     while (rc == CM_OK && !atomic_load(&a->failed)) {
         rc = cut(lane, err);
         if (rc == CM_OK)
@@ -276,6 +290,7 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
             rc = cm_audit_dirs(&a, err);
     }
     *out = (struct cm_audit_result) { .rows = atomic_load(&a.rows),
+                                      .workers = a.lanes,
                                       .octets = atomic_load(&a.octets),
                                       .sampled = sample != NULL };
     cm_extsort_close(a.ids);

@@ -27,15 +27,16 @@ struct cm_audit_conf {
     struct cm_findings *findings;
     struct cm_progress *progress;
     const char *tmp_dir;
-    uint32_t workers; /* threads, at least 1 */
+    uint32_t workers; /* threads, at least 1; fewer run where RLIMIT_MEMLOCK is small */
     uint64_t sample;  /* 0: every row */
     uint64_t seed;    /* of the sample */
 };
 
 struct cm_audit_result {
-    uint64_t rows;   /* that were judged */
-    uint64_t octets; /* of manifest, bundles and keys that were read */
-    bool sampled;    /* false: every row, even where a sample was asked for */
+    uint32_t workers; /* threads that ran */
+    uint64_t rows;    /* that were judged */
+    uint64_t octets;  /* of manifest, bundles and keys that were read */
+    bool sampled;     /* false: every row, even where a sample was asked for */
 };
 
 CM_MUST_CHECK cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *out,

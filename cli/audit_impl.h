@@ -34,7 +34,8 @@ struct cm_audit {
     const uint64_t *sample; /* offsets of rows, ascending; NULL: all rows */
     size_t sample_count;
 
-    pthread_mutex_t cut_lock; /* guards the next two */
+    pthread_mutex_t cut_lock; /* guards the next three */
+    uint32_t lanes;           /* threads that got their memory */
     uint64_t next_offset;     /* of the manifest */
     size_t next_sample;
 

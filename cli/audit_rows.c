@@ -155,7 +155,8 @@ static void judge(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
                    .chain_sha256 = row->chain.sha256,
                    .key_xxh3 = row->key.xxh3,
                    .key_sha256 = row->key.sha256,
-                   .der = lane->audit->run->der },
+                   .der = lane->audit->run->der,
+                   .may_outlive_ca = lane->audit->run->may_outlive_ca },
         .chain = s->stored[CM_FLEET_CHAINS],
         .key = s->stored[CM_FLEET_KEYS],
     };

@@ -138,24 +138,22 @@ static cm_err extract_row(const struct extraction *x, const struct cm_row *row, 
     return say(x, row, item, count, err);
 }
 
-/* All ids are looked up before anything is written: a mistyped one costs nothing. */
-static cm_err extract_all(const struct extraction *x, const struct cm_strs *ids, struct cm_error *err)
+/* One pass over the ids: the first looks them up only, so that a mistyped one costs nothing. */
+static cm_err each_id(const struct extraction *x, const struct cm_strs *ids, bool write, struct cm_error *err)
 {
     struct cm_row row = { 0 };
 
-    for (int writing = 0; writing <= 1; writing++) {
-        for (size_t i = 1; i < ids->count; i++) {
-            cm_err rc = cm_fleet_row_find(x->fleet, ids->item[i], true, &row, NULL, err);
-            if (rc == CM_E_END)
-                CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; nothing was written", ids->item[i],
-                        cm_fleet_path(x->fleet));
-            if (rc == CM_OK && writing)
-                rc = extract_row(x, &row, err);
-            cm_rowread_done(&row);
-            CM_TRY(rc);
-        }
+    for (size_t i = 1; i < ids->count; i++) {
+        cm_err rc = cm_fleet_row_find(x->fleet, ids->item[i], true, &row, NULL, err);
+        if (rc == CM_E_END)
+            CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; nothing was written", ids->item[i],
+                    cm_fleet_path(x->fleet));
+        if (rc == CM_OK && write)
+            rc = extract_row(x, &row, err);
+        cm_rowread_done(&row);
+        CM_TRY(rc);
     }
-    return cm_dir_sync(x->out_fd, x->out, err);
+    return CM_OK;
 }
 
 static cm_err open_out(struct extraction *x, const char *out, struct cm_error *err)
@@ -176,8 +174,10 @@ static cm_err extract(struct extraction *x, const struct opts *opts, const struc
     if (x->bundle == NULL || (json && x->list == NULL))
         CM_FAIL(err, CM_E_NOMEM, "out of memory for a bundle");
     CM_TRY(cm_secret_init(&x->key, CM_ROW_KEY_MAX, err));
+    CM_TRY(each_id(x, operands, false, err));
     CM_TRY(open_out(x, opts->out, err));
-    CM_TRY(extract_all(x, operands, err));
+    CM_TRY(each_id(x, operands, true, err));
+    CM_TRY(cm_dir_sync(x->out_fd, x->out, err));
     return json ? cm_msg_json(json_pack("{s:O}", "extracted", x->list), err) : CM_OK;
 }
 

@@ -146,7 +146,7 @@ static json_t *request_json(const struct cm_mint_plan *p)
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
     return json_pack(
-        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s}",
+        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:b}",
         "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
         (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern",
         o->devices != NULL      ? NULL
@@ -157,7 +157,7 @@ static json_t *request_json(const struct cm_mint_plan *p)
         p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
         o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
         key_formats[o->key_format], "encoding", encodings[o->encoding], "keys_dir", o->keys_out, "keys",
-        "plaintext");
+        "plaintext", "may_outlive_ca", (int) o->allow_outlive_ca);
 }
 
 static json_t *run_json(const struct cm_mint_plan *p)

@@ -84,15 +84,15 @@ static void print_verdict(const struct cm_fleet *fleet, const struct cm_audit_re
 }
 
 static void print_summary(const struct cm_fleet *fleet, const struct cm_audit_result *r, uint64_t seed,
-                          uint64_t findings, const struct timing *t, uint32_t workers)
+                          uint64_t findings, const struct timing *t)
 {
     print_verdict(fleet, r, seed, findings);
     (void) printf("checked: manifest rows, certificates and their signatures%s, bundles, files and modes%s\n",
                   cm_fleet_run(fleet)->keys ? ", private keys" : "",
-                  r->sampled ? "; not: repeats, and what no row names"
-                             : "; nothing twice, nothing missing, nothing that no row names");
+                  r->sampled ? "; not: repeats, nor what no row names"
+                             : "; that nothing occurs twice, is missing, or is named by no row");
     (void) printf("%.2f s with %u worker%s: %.0f devices/s, %.0f for each second of processor time\n",
-                  t->wall, workers, workers == 1 ? "" : "s", (double) r->rows / t->wall,
+                  t->wall, r->workers, r->workers == 1 ? "" : "s", (double) r->rows / t->wall,
                   t->cpu > 0 ? (double) r->rows / t->cpu : 0);
 }
 
@@ -144,7 +144,7 @@ static cm_err verify(const struct opts *opts, struct cm_fleet *fleet, struct cm_
         CM_TRY(print_json(fleet, &result, seed, findings, &t, err));
     } else {
         cm_findings_print(findings);
-        print_summary(fleet, &result, seed, found, &t, conf.workers);
+        print_summary(fleet, &result, seed, found, &t);
     }
     if (found == 0)
         return CM_OK;

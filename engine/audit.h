@@ -38,6 +38,7 @@ struct cm_facts {
     const char *key_xxh3;       /* NULL, and key empty: the run wrote no keys */
     const char *key_sha256;
     bool der;                   /* --encoding der: no PEM around */
+    bool may_outlive_ca;        /* --allow-outlive-ca was said */
 };
 
 struct cm_evidence {

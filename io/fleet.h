@@ -34,6 +34,7 @@ struct cm_fleet_run {
     bool list;            /* a device list; else a count */
     uint64_t start;       /* first sequence number; 1 for a list */
     bool tree, der, keys; /* layout, encoding, whether keys were written */
+    bool may_outlive_ca;  /* --allow-outlive-ca was said */
     enum cm_fleet_state state;
     uint64_t devices, manifest_bytes; /* of the outcome; 0 when there is none */
 };

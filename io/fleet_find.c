@@ -170,29 +170,28 @@ static bool is_at_rest(const struct cm_fleet *f)
     return rest;
 }
 
-/* The index, made anew where it is missing, stale or damaged and that can be done.
- * *out NULL: do without. An index is never worth a failure. */
-static void open_index(const struct cm_fleet *f, bool build, struct cm_index **out)
+/* The index; `make`: a new one, where that can be done. *out NULL: do without. An
+ * index is never worth a failure. */
+static void open_index(const struct cm_fleet *f, bool make, struct cm_index **out)
 {
     *out = NULL;
-    if (cm_index_open(f->path, f->manifest_bytes, out, NULL) == CM_OK && *out != NULL)
+    if (make && (faccessat(f->fd, ".", W_OK, AT_EACCESS) != 0 || !is_at_rest(f) ||
+                 cm_index_rebuild(f->path, NULL) != CM_OK))
         return;
-    *out = NULL;
-    if (build && faccessat(f->fd, ".", W_OK, AT_EACCESS) == 0 && is_at_rest(f) &&
-        cm_index_rebuild(f->path, NULL) == CM_OK &&
-        cm_index_open(f->path, f->manifest_bytes, out, NULL) != CM_OK)
+    if (cm_index_open(f->path, f->manifest_bytes, out, NULL) != CM_OK)
         *out = NULL;
 }
 
 cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build, struct cm_row *out,
                          char **line, struct cm_error *err)
 {
-    struct cm_index *x = NULL;
-    cm_err rc = CM_E_IO;
-
-    open_index(f, build, &x);
-    if (x != NULL) {
-        rc = find_by_index(f, x, id, out, line, err);
+    /* First by the index that is there, then by a new one, then without. */
+    for (int make = 0; make <= (build ? 1 : 0); make++) {
+        struct cm_index *x = NULL;
+        cm_err rc = CM_E_INPUT;
+        open_index(f, make, &x);
+        if (x != NULL)
+            rc = find_by_index(f, x, id, out, line, err);
         cm_index_close(x);
         if (rc == CM_OK || rc == CM_E_END)
             return rc;

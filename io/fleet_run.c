@@ -71,6 +71,7 @@ static cm_err read_request(const struct reader *r, const json_t *request, struct
     CM_TRY(get_text(r, request, "keys_dir", true, out->keys_dir, sizeof out->keys_dir));
     CM_TRY(get_text(r, request, "keys", true, keys, sizeof keys));
     out->keys = keys[0] != '\0';
+    out->may_outlive_ca = json_is_true(json_object_get(request, "may_outlive_ca"));
     if (out->requested > INT64_MAX || out->start > INT64_MAX - out->requested)
         CM_FAIL(r->err, CM_E_INPUT, "%s: devices: the sequence numbers would run over", r->name);
     return CM_OK;

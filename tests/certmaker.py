@@ -1,6 +1,8 @@
 """Certificates exactly as told, also wrong ones: a DER writer of a few lines; keys and signatures by the openssl command.
 Knows nothing of certmill, checks nothing."""
 
+import base64
+import hashlib
 import os
 import re
 import subprocess
@@ -80,14 +82,12 @@ def eku(*kinds, critical=False):
 
 
 def pem(label, der):
-    import base64  # pylint: disable=import-outside-toplevel
     text = base64.b64encode(der).decode()
     lines = [text[i:i + 64] for i in range(0, len(text), 64)]
     return f"-----BEGIN {label}-----\n" + "\n".join(lines) + f"\n-----END {label}-----\n"
 
 
 def unpem(text):
-    import base64  # pylint: disable=import-outside-toplevel
     return [base64.b64decode(body) for body in
             re.findall(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", text, re.S)]
 
@@ -101,7 +101,7 @@ def new_key(path, kind="P-256"):
     """Makes path; kind: P-256, P-384, secp256k1, RSA:bits, RSA:bits:exponent, Ed25519."""
     if kind.startswith("RSA:"):
         _, bits, *exponent = kind.split(":")
-        openssl("genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}",
+        openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}",
                 *(["-pkeyopt", f"rsa_keygen_pubexp:{exponent[0]}"] if exponent else []), "-out", path)
     elif kind == "Ed25519":
         openssl("genpkey", "-algorithm", "ed25519", "-out", path)
@@ -120,17 +120,18 @@ def family_of(spki):
         "ED25519" if b"\x2b\x65\x70" in spki[:12] else "EC"
 
 
+def body_at(der, at):
+    """Start and end of the content of the TLV at `at`."""
+    size, start = der[at + 1], at + 2
+    if size & 128:
+        start, size = start + (size & 127), int.from_bytes(der[start:start + (size & 127)], "big")
+    return start, start + size
+
+
 def key_id(spki):
-    """Method 1 of RFC 5280 4.2.1.2 for a SubjectPublicKeyInfo as openssl writes it."""
-    import hashlib  # pylint: disable=import-outside-toplevel
-    at = spki.index(b"\x03", 2 + (spki[1] & 127 if spki[1] & 128 else 0))
-    while True:  # the BIT STRING that ends where the whole ends
-        size, head = spki[at + 1], 2
-        if size & 128:
-            head, size = 2 + (size & 127), int.from_bytes(spki[at + 2:at + 2 + (size & 127)], "big")
-        if at + head + size == len(spki) and spki[at + head] == 0:
-            return hashlib.sha1(spki[at + head + 1:]).digest()
-        at = spki.index(b"\x03", at + 1)
+    """Method 1 of RFC 5280 4.2.1.2: SHA-1 of the BIT STRING's content without its first octet."""
+    start, _ = body_at(spki, body_at(spki, body_at(spki, 0)[0])[1])
+    return hashlib.sha1(spki[start + 1:]).digest()
 
 
 def sign(tbs, key, digest, family):

@@ -2,6 +2,7 @@
  * one that failed says why. Method: cm_aio_complete is given every kind of result; both kinds of aio write real
  * files, in disorder, and fail against a limit on the size of files. */
 #include "io/aio.h"
+#include "io/ring.h"
 #include "tests/t_plant.h"
 
 #include <criterion/criterion.h>
@@ -261,9 +262,13 @@ Test(aio, without_a_ring_auto_falls_back_and_says_why)
     (void) close(next);
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit) { (rlim_t) next, old.rlim_max }), 0);
+    struct cm_error probe_err = { 0 };
+    const cm_err probe = cm_ring_probe(&probe_err);
     const cm_err uring = cm_aio_open(CM_IO_URING, 4, slabs, &a, why, sizeof why, &err);
     const cm_err automatic = cm_aio_open(CM_IO_AUTO, 4, slabs, &a, why, sizeof why, NULL);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+    cr_expect_eq(probe, CM_E_IO);
+    cr_expect_str_eq(probe_err.what, err.what, "what the probe says is what a run would say");
     cr_expect_eq(uring, CM_E_IO);
     cr_expect_not_null(strstr(err.what, "io_uring"), "%s", err.what);
     cr_assert_eq(automatic, CM_OK);

@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""Goal: verify finds whatever is wrong with a fleet and nothing in a sound one; show and extract give what the row
+says, or nothing. Method: small fleets of both layouts, one damage at a time planted in a copy, and single bits turned
+over at random places (CM_FLIPS of them, from a printed seed CM_SEED)."""
+import json
+import os
+import random
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+CERTMILL = os.environ.get("CERTMILL", "certmill")
+SEED = int(os.environ.get("CM_SEED", "0")) or random.randrange(1, 1 << 31)
+FLIPS = int(os.environ.get("CM_FLIPS", "60"))
+WORK = tempfile.mkdtemp(prefix="cm-verify-")
+failures = 0
+
+
+def run(*args):
+    return subprocess.run([CERTMILL, *args], capture_output=True, text=True)
+
+
+def check(fact, text):
+    global failures
+    if not fact:
+        failures += 1
+        print("FAILED:", text)
+
+
+def mint(name, *options):
+    r = run("mint", "--ca", f"{WORK}/ca/ca.pem", "--ca-key", f"{WORK}/ca/ca.key", "--out", f"{WORK}/{name}",
+            "--plaintext-keys", "--quiet", *options)
+    if r.returncode != 0:
+        sys.exit(f"mint {name}: exit {r.returncode}: {r.stderr}")
+
+
+def verify(fleet, *options):
+    """Exit code, findings as lines, stderr."""
+    r = run("verify", fleet, "--json", "--workers", "2", *options)
+    found = json.loads(r.stdout)["findings"] if r.stdout else []
+    return r.returncode, [f"{f['device_id']}: {f['what']} ({f['file']} at {f['offset']})" for f in found], r.stderr
+
+
+# What may be done to a fleet. d is its directory, f a file in it.
+def read(d, f, offset=0, length=-1):
+    with open(f"{d}/{f}", "rb") as h:
+        h.seek(offset)
+        return h.read(length)
+
+
+def write(d, f, offset, octets):
+    with open(f"{d}/{f}", "r+b") as h:
+        h.seek(offset)
+        h.write(octets)
+
+
+def append(d, f, octets):
+    with open(f"{d}/{f}", "ab") as h:
+        h.write(octets)
+
+
+def cut(d, f, octets):
+    os.truncate(f"{d}/{f}", os.path.getsize(f"{d}/{f}") - octets)
+
+
+def flip(d, f, offset, bit=1):
+    write(d, f, offset, bytes([read(d, f, offset, 1)[0] ^ bit]))
+
+
+def rows(d):
+    return read(d, "manifest.ndjson").split(b"\n")[:-1]
+
+
+def set_rows(d, lines):
+    with open(f"{d}/manifest.ndjson", "wb") as h:
+        h.write(b"".join(line + b"\n" for line in lines))
+
+
+def row(d, i):
+    return json.loads(rows(d)[i])
+
+
+def change_rows(d, change):
+    """change gets a list of parsed rows."""
+    parsed = [json.loads(line) for line in rows(d)]
+    change(parsed)
+    set_rows(d, [json.dumps(r, separators=(",", ":"), ensure_ascii=False).encode() for r in parsed])
+
+
+def change_run(d, change):
+    with open(f"{d}/run.json") as h:
+        run_json = json.load(h)
+    change(run_json)
+    with open(f"{d}/run.json", "w") as h:
+        json.dump(run_json, h)
+
+
+def swap(items, a, b, key=None):
+    if key is None:
+        items[a], items[b] = items[b], items[a]
+    else:
+        items[a][key], items[b][key] = items[b][key], items[a][key]
+
+
+def flip_entry(side, delta):
+    return lambda d: flip(d, row(d, 5)[side]["segment"], row(d, 5)[side]["offset"] + delta)
+
+
+def swap_key_data(d):
+    a, b = row(d, 5)["key"], row(d, 9)["key"]
+    x, y = (read(d, p["segment"], p["offset"], p["length"]) for p in (a, b))
+    write(d, a["segment"], a["offset"], y)
+    write(d, b["segment"], b["offset"], x)
+
+
+def find_padding(d, f):
+    data = read(d, f)
+    for at in range(0, len(data), 512):
+        if data[at:at + 17] == b"pax_global_header" and data[at + 156:at + 157] == b"g":
+            return at, int(data[at + 124:at + 135], 8)
+    sys.exit("no padding in the segment: choose another --batch")
+
+
+def entry_in_padding(d):
+    f = "chains/000000.tar"
+    at, size = find_padding(d, f)
+    header = bytearray(read(d, f, row(d, 5)["chain"]["offset"] - 512, 512))
+    header[124:135] = b"%011o" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    write(d, f, at, bytes(header))
+
+
+def same_bundle(lines):
+    keep = {k: lines[9][k] for k in ("device_id", "seq")}
+    lines[9] = {**lines[5], **keep}
+
+
+def killed(d):
+    change_run(d, lambda r: r.update(outcome=None))
+    for side in ("chains", "keys"):
+        cut(d, f"{side}/000000.tar", 4096)
+        os.rename(f"{d}/{side}/000000.tar", f"{d}/{side}/000000.tar.part")
+
+
+def link_away(d, f):
+    os.rename(f"{d}/{f}", f"{WORK}/away")
+    os.symlink(f"{WORK}/away", f"{d}/{f}")
+
+
+def path(d, side, i=5):
+    return row(d, i)[side]["path"]
+
+
+def swap_files(d):
+    a, b = path(d, "key", 5), path(d, "key", 6)
+    x, y = read(d, a), read(d, b)
+    write(d, a, 0, y)
+    write(d, b, 0, x)
+
+
+def replace_by_fifo(d):
+    f = f"{d}/{path(d, 'key')}"
+    os.unlink(f)
+    os.mkfifo(f)
+
+
+CHAINS, KEYS = "chains/000000.tar", "keys/000000.tar"
+# fleet, what is done, exit code, what a finding or the message says
+CASES = [
+    ("tar", "nothing", lambda d: None, 0, ""),
+    ("tree", "nothing", lambda d: None, 0, ""),
+    ("der", "nothing", lambda d: None, 0, ""),
+    ("tar", "bit of a certificate", flip_entry("chain", 300), 1, "XXH3"),
+    ("tar", "bit of a key", flip_entry("key", 100), 1, "XXH3"),
+    ("tar", "bit of an entry's name", flip_entry("chain", -512), 1, "checksum"),
+    ("tar", "bit at a header's end", flip_entry("chain", -1), 1, "tar header"),
+    ("tar", "bit behind the data", flip_entry("key", 400), 1, "between the entry"),
+    ("tar", "bit of the padding", lambda d: flip(d, KEYS, find_padding(d, KEYS)[0] + 560), 1, "comment of spaces"),
+    ("tar", "entry in the padding", entry_in_padding, 1, "an entry that no row names"),
+    ("tar", "more end blocks", lambda d: append(d, CHAINS, b"\0" * 4096), 1, "not the last 4096"),
+    ("tar", "an octet more", lambda d: append(d, CHAINS, b"x"), 1, CHAINS),
+    ("tar", "no end blocks", lambda d: cut(d, KEYS, 4096), 1, "no end blocks"),
+    ("tar", "a block less", lambda d: cut(d, KEYS, 512), 1, "not the last 4096"),
+    ("tar", "half a segment", lambda d: os.truncate(f"{d}/{CHAINS}", row(d, 100)["chain"]["offset"] + 600), 1,
+     "ends before"),
+    ("tar", "empty segment", lambda d: os.truncate(f"{d}/{CHAINS}", 0), 1, "ends before"),
+    ("tar", "no segment", lambda d: os.unlink(f"{d}/{KEYS}"), 1, "segment is missing"),
+    ("tar", "segment elsewhere", lambda d: link_away(d, KEYS), 1, "symbolic link"),
+    ("tar", "extra segment", lambda d: shutil.copy(f"{d}/{KEYS}", f"{d}/keys/000001.tar"), 1, "no row names anything"),
+    ("tar", "extra file", lambda d: append(d, "chains/note", b"x"), 1, "does not have"),
+    ("tar", "unfinished segment", lambda d: append(d, "chains/000001.tar.part", b"x"), 1, "unfinished"),
+    ("tar", "unfinished index", lambda d: append(d, "index.part", b"x"), 1, "unfinished"),
+    ("tar", "open directory", lambda d: os.chmod(f"{d}/keys", 0o755), 1, "mode 0755"),
+    ("tar", "open segment", lambda d: os.chmod(f"{d}/{KEYS}", 0o640), 1, "mode 0640"),
+    ("tar", "keys swapped on disk", swap_key_data, 1, "XXH3"),
+    ("tar", "keys swapped in rows", lambda d: change_rows(d, lambda r: swap(r, 5, 9, "key")), 1, "public"),
+    ("tar", "ids swapped", lambda d: change_rows(d, lambda r: swap(r, 5, 9, "device_id")), 1, "another name"),
+    ("tar", "rows swapped", lambda d: change_rows(d, lambda r: swap(r, 5, 9)), 1, "not in the order"),
+    ("tar", "row gone", lambda d: set_rows(d, rows(d)[:5] + rows(d)[6:]), 1, "an entry that no row names"),
+    ("tar", "last rows gone", lambda d: set_rows(d, rows(d)[:-3]), 1, "an entry that no row names"),
+    ("tar", "row twice", lambda d: set_rows(d, rows(d) + [rows(d)[3]]), 1, "same device id"),
+    ("tar", "bundle twice", lambda d: change_rows(d, same_bundle), 1, "same public key"),
+    ("tar", "serial of another", lambda d: change_rows(d, lambda r: r[9].update(serial=r[5]["serial"])), 1, "serial"),
+    ("tar", "number of another", lambda d: change_rows(d, lambda r: r[9].update(seq=r[5]["seq"])), 1,
+     "same sequence number"),
+    ("tar", "torn row", lambda d: cut(d, "manifest.ndjson", 4500), 1, "cut off"),
+    ("tar", "no row", lambda d: set_rows(d, rows(d)[:5] + [b"hello"] + rows(d)[5:]), 1, "can't be read"),
+    ("tar", "empty line", lambda d: set_rows(d, rows(d)[:5] + [b""] + rows(d)[5:]), 1, "can't be read"),
+    ("tar", "endless line", lambda d: set_rows(d, rows(d)[:5] + [b"x" * 2000000] + rows(d)[5:]), 1, "longer than"),
+    ("tar", "zeros", lambda d: write(d, "manifest.ndjson", 0, b"\0" * 5000), 1, "can't be read"),
+    ("tar", "other count", lambda d: change_run(d, lambda r: r["outcome"].update(devices=1)), 1, "outcome.devices"),
+    ("tar", "other length", lambda d: change_run(d, lambda r: r["outcome"].update(manifest_bytes=1)), 1,
+     "manifest_bytes"),
+    ("tar", "other run", lambda d: change_run(d, lambda r: r.update(run_id=r["run_id"][::-1])), 1, "run_id"),
+    ("tar", "complete too early", lambda d: change_run(d, lambda r: r["request"].update(devices=1000)), 1,
+     "complete with"),
+    ("tar", "fewer requested", lambda d: change_run(d, lambda r: r["request"].update(devices=100)), 1,
+     "a number that the request"),
+    ("tar", "stopped", lambda d: change_run(d, lambda r: (r["outcome"].update(state="stopped"),
+                                                        r["request"].update(devices=1000))), 0, ""),
+    ("tar", "failed", lambda d: change_run(d, lambda r: r["outcome"].update(state="failed")), 1, "failed after"),
+    ("tar", "not ended", lambda d: change_run(d, lambda r: r.update(outcome=None)), 1, "did not end cleanly"),
+    ("tar", "killed", killed, 1, "did not end cleanly"),
+    ("tar", "no run.json", lambda d: os.unlink(f"{d}/run.json"), 2, "run.json"),
+    ("tar", "torn run.json", lambda d: cut(d, "run.json", 10), 2, "not JSON"),
+    ("tar", "no manifest", lambda d: os.unlink(f"{d}/manifest.ndjson"), 2, "manifest.ndjson is missing"),
+    ("tar", "no ca.pem", lambda d: os.unlink(f"{d}/ca.pem"), 2, "ca.pem"),
+    ("tar", "no keys", lambda d: shutil.rmtree(f"{d}/keys"), 2, "--keys"),
+    ("tree", "no certificate", lambda d: os.unlink(f"{d}/{path(d, 'chain')}"), 1, "missing"),
+    ("tree", "no key", lambda d: os.unlink(f"{d}/{path(d, 'key')}"), 1, "missing"),
+    ("tree", "extra certificate", lambda d: append(d, "chains/000000/z.crt", b"x"), 1, "a file that no row names"),
+    ("tree", "extra key", lambda d: append(d, "keys/000000/z.key", b"x"), 1, "a file that no row names"),
+    ("tree", "short key", lambda d: cut(d, path(d, "key"), 1), 1, "another length"),
+    ("tree", "long key", lambda d: append(d, path(d, "key"), b"x"), 1, "another length"),
+    ("tree", "bit of a key", lambda d: flip(d, path(d, "key"), 40), 1, "XXH3"),
+    ("tree", "open key", lambda d: os.chmod(f"{d}/{path(d, 'key')}", 0o644), 1, "mode is not 0600"),
+    ("tree", "keys swapped", swap_files, 1, "public"),
+    ("tree", "no shard", lambda d: shutil.rmtree(f"{d}/chains/000000"), 1, "missing"),
+    ("tree", "extra shard", lambda d: os.mkdir(f"{d}/chains/000077"), 1, "no row names anything"),
+    ("tree", "key elsewhere", lambda d: link_away(d, path(d, "key")), 1, "symbolic link"),
+    ("tree", "key is a FIFO", replace_by_fifo, 1, "regular"),
+]
+
+
+def test_damage():
+    for base, name, damage, code, says in CASES:
+        d = f"{WORK}/copy"
+        shutil.rmtree(d, ignore_errors=True)
+        shutil.copytree(f"{WORK}/{base}", d)
+        damage(d)
+        rc, found, err = verify(d)
+        check(rc == code and (says in err + "\n".join(found)), f"{base}, {name}: exit {rc}, {found[:3]} {err}")
+
+
+def test_flips():
+    """Only the time of minting can change unseen: nothing else says it."""
+    random.seed(SEED)
+    for base in ("tar", "tree"):
+        d = f"{WORK}/{base}"
+        files = [os.path.relpath(os.path.join(r, f), d) for r, _, fs in os.walk(d) for f in fs]
+        files = sorted(f for f in files if f not in ("index", "run.json"))
+        sizes = [os.path.getsize(f"{d}/{f}") for f in files]
+        for _ in range(FLIPS):
+            f = random.choices(files, sizes)[0]
+            at, bit = random.randrange(os.path.getsize(f"{d}/{f}")), 1 << random.randrange(8)
+            flip(d, f, at, bit)
+            rc, _, err = verify(d)
+            unseen = f == "manifest.ndjson" and b"minted_at" in read(d, f, max(0, at - 34), 34)
+            check(rc in (1, 2) or unseen, f"seed {SEED}: {base}/{f} octet {at} bit {bit}: exit {rc} {err}")
+            flip(d, f, at, bit)
+        check(verify(d)[0] == 0, f"{base} is sound again")
+
+
+def test_sample():
+    r = run("verify", f"{WORK}/tar", "--sample", "10", "--seed", "7", "--json")
+    first = json.loads(r.stdout)
+    check(r.returncode == 0 and first["sample"] and first["checked"] == 10 and first["seed"] == 7, "sample of 10")
+    r = run("verify", f"{WORK}/tar", "--sample", "100000", "--json")
+    check(r.returncode == 0 and not json.loads(r.stdout)["sample"], "a sample of more than all is all")
+    check(run("verify", f"{WORK}/tar", "--seed", "7").returncode == 2, "--seed alone")
+
+
+def test_show():
+    d = f"{WORK}/tar"
+    want = row(d, 17)
+    for key in ("device_id", "certificate_id"):
+        r = run("show", d, want[key], "--json")
+        check(r.returncode == 0 and json.loads(r.stdout) == want, f"show by {key}")
+    r = run("show", d, want["device_id"])
+    bundle = read(d, want["chain"]["segment"], want["chain"]["offset"], want["chain"]["length"]).decode()
+    end = bundle.index("-----END CERTIFICATE-----\n") + 26
+    check(r.stdout.endswith("\n\n" + bundle[:end]) and want["subject"] in r.stdout, "show prints the leaf")
+    r = run("show", d, "nobody")
+    check(r.returncode == 2 and '"nobody"' in r.stderr, "show of an unknown id")
+    index = read(d, "index")
+    for damage in ("gone", "stale", "damaged"):
+        os.unlink(f"{d}/index") if damage == "gone" else flip(d, "index", 16 if damage == "stale" else 4100)
+        r = run("show", d, want["device_id"], "--json")
+        check(r.returncode == 0 and read(d, "index") == index, f"index {damage}: made again")
+    r = run("show", f"{WORK}/der", "d:5")
+    check(r.stdout.endswith("-----END CERTIFICATE-----\n"), "show of DER prints PEM")
+
+
+def test_extract():
+    out = f"{WORK}/out"
+    for base, device in (("tar", row(f"{WORK}/tar", 3)), ("tree", row(f"{WORK}/tree", 3))):
+        r = run("extract", f"{WORK}/{base}", device["device_id"], "--out", out)
+        stem = f"{out}/{device['device_id']}"
+        check(r.returncode == 0 and r.stdout == f"{stem}.crt\n{stem}.key\n", f"extract from {base}: {r.stderr}")
+        modes = [stat.S_IMODE(os.stat(stem + s).st_mode) for s in (".crt", ".key")]
+        check(modes == [0o644, 0o600] and stat.S_IMODE(os.stat(out).st_mode) == 0o700, f"modes {modes}")
+        again = run("extract", f"{WORK}/{base}", device["device_id"], "--out", out)
+        check(again.returncode == 2 and "exists already" in again.stderr, "extract never overwrites")
+        public = [subprocess.run(c, capture_output=True).stdout for c in (
+            ["openssl", "pkey", "-in", stem + ".key", "-pubout"],
+            ["openssl", "x509", "-in", stem + ".crt", "-noout", "-pubkey"])]
+        check(public[0] == public[1] != b"", "key and certificate belong together")
+        shutil.rmtree(out)
+    r = run("extract", f"{WORK}/tar", row(f"{WORK}/tar", 3)["device_id"], "nobody", "--out", out)
+    check(r.returncode == 2 and not os.path.exists(out), "one unknown id: nothing is written")
+    d = f"{WORK}/copy"
+    shutil.rmtree(d, ignore_errors=True)
+    shutil.copytree(f"{WORK}/tar", d)
+    flip_entry("key", 100)(d)
+    r = run("extract", d, row(d, 5)["device_id"], "--out", out)
+    check(r.returncode == 2 and "damaged" in r.stderr and os.listdir(out) == [], "a damaged key: neither file")
+
+
+def main():
+    try:
+        r = run("ca", "init", "--out", f"{WORK}/ca")
+        if r.returncode != 0:
+            sys.exit(f"ca init: {r.stderr}")
+        mint("tar", "--count", "200", "--batch", "31")
+        mint("tree", "--count", "60", "--layout", "tree")
+        mint("der", "--count", "20", "--encoding", "der", "--id-pattern", "d:{seq}")
+        for test in (test_damage, test_flips, test_sample, test_show, test_extract):
+            test()
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)
+    print(f"{len(CASES)} damages, {2 * FLIPS} flips (seed {SEED}): {failures} failures")
+    sys.exit(failures != 0)
+
+
+main()
