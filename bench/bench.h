@@ -56,9 +56,9 @@ struct cm_bench_conf {
     uint64_t rsa_keys; /* RSA: at least so many in all rounds together (a quarter for 4096) */
     uint64_t rss[CM_BENCH_SIZES];
     uint32_t workers;
-    int cpu;             /* where the floor and the one worker run */
-    size_t cpus;         /* that this process may use */
-    const char *out;     /* an existing directory */
+    int cpu;         /* where the floor and the one worker run */
+    size_t cpus;     /* that this process may use */
+    const char *out; /* an existing directory */
     volatile sig_atomic_t *stop;
     void (*say)(void *arg, const char *doing); /* progress; NULL: none */
     void *say_arg;

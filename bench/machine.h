@@ -12,7 +12,7 @@ struct cm_machine {
     const char *version; /* certmill's */
     const char *libcrypto;
     char processor[96];
-    size_t cpus;         /* usable */
+    size_t cpus; /* usable */
     long online;
     char kernel[200];
     char filesystem[32]; /* of the output directory */

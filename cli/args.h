@@ -33,11 +33,11 @@ struct cm_strs {
 struct cm_arg {
     const char *name; /* without the dashes */
     enum cm_arg_type type;
-    size_t offset;        /* of the field in the options struct */
-    uint64_t min, max;    /* of the two number types; CM_ARG_STR: max 1 permits an empty value */
+    size_t offset;              /* of the field in the options struct */
+    uint64_t min, max;          /* of the two number types; CM_ARG_STR: max 1 permits an empty value */
     const char *const *choices; /* NULL-terminated, of CM_ARG_CHOICE */
-    const char *metavar;  /* "FILE", "N", …; NULL: the choices themselves, or nothing for a flag */
-    const char *help;     /* one line; what it is, then the default in words */
+    const char *metavar;        /* "FILE", "N", …; NULL: the choices themselves, or nothing for a flag */
+    const char *help;           /* one line; what it is, then the default in words */
 };
 
 /* What every subcommand takes besides its own table: --json, --quiet, --help. */
@@ -46,14 +46,14 @@ struct cm_common {
 };
 
 struct cm_cmd {
-    const char *name;     /* "mint", "ca init" */
-    const char *usage;    /* what follows the name in the synopsis */
-    const char *summary;  /* one line */
-    const char *notes;    /* paragraphs below the options, or NULL */
+    const char *name;    /* "mint", "ca init" */
+    const char *usage;   /* what follows the name in the synopsis */
+    const char *summary; /* one line */
+    const char *notes;   /* paragraphs below the options, or NULL */
     const struct cm_arg *args;
     size_t args_count;
-    size_t opts_size;     /* of the options struct */
-    void (*defaults)(void *opts); /* NULL: all zero */
+    size_t opts_size;                    /* of the options struct */
+    void (*defaults)(void *opts);        /* NULL: all zero */
     unsigned operands_min, operands_max; /* UINT_MAX: any number */
     /* Returns CM_OK, or the failure (main prints it and maps the class to the
      * exit code). CM_E_FOUND: exit 1. CM_E_CLOSED: stopped by the signal whose

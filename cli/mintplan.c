@@ -15,6 +15,27 @@ enum {
     COMMIT_DEVICES = 16384,
 };
 
+/* They go into run.json and every row, which are UTF-8. */
+static cm_err check_texts(const struct cm_mint_opts *o, struct cm_error *err)
+{
+    const struct {
+        const char *option, *text;
+    } list[] = { { "lot", o->lot },          { "sku", o->sku },         { "order", o->order },
+                 { "san", o->san },          { "subject", o->subject }, { "id-pattern", o->id_pattern },
+                 { "keys-out", o->keys_out } };
+
+    for (size_t i = 0; i < CM_COUNT(list); i++) {
+        const char *text = list[i].text != NULL ? list[i].text : "";
+        for (size_t at = 0, len = strlen(text), n = 0; at < len; at += n) {
+            uint32_t code = 0;
+            n = cm_utf8_next((const uint8_t *) text + at, len - at, &code);
+            if (n == 0)
+                CM_FAIL(err, CM_E_USAGE, "--%s is not UTF-8 (octet %zu)", list[i].option, at + 1);
+        }
+    }
+    return CM_OK;
+}
+
 static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
 {
     if (o->ca == NULL || o->ca_key == NULL)
@@ -37,7 +58,7 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
                 "private keys would be written unencrypted: say --plaintext-keys to accept that");
     if (o->keys_out != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "--layout none writes no keys, so --keys-out makes no sense with it");
-    return CM_OK;
+    return check_texts(o, err);
 }
 
 static cm_err open_ca(struct cm_mint_plan *p, struct cm_error *err)

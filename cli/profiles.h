@@ -24,7 +24,7 @@ struct cm_profiles_item {
     char name[CM_PROFILES_NAME_MAX]; /* of a file: its last part without ".profile" */
     const char *text;                /* zero-terminated */
     size_t len;
-    char *owned;                     /* text that was read from a file; NULL: shipped */
+    char *owned; /* text that was read from a file; NULL: shipped */
 };
 
 /* NULL when there is no such shipped profile. Names are case-sensitive. */

@@ -14,10 +14,10 @@
  *  Threads  one: the one that calls init.
  */
 struct cm_progress {
-    bool shown;          /* there is somebody to look */
-    bool dirty;          /* a line stands there */
-    const char *verb;    /* "minted" */
-    uint64_t total;      /* 0: unknown */
+    bool shown;       /* there is somebody to look */
+    bool dirty;       /* a line stands there */
+    const char *verb; /* "minted" */
+    uint64_t total;   /* 0: unknown */
     uint64_t start_ns, last_ns;
     uint64_t last_done;
 };

@@ -29,16 +29,16 @@ struct cm_facts {
     const char *key_alg;
     const char *sig_alg;
     const char *spki_sha256;
-    const char *ski;            /* NULL: the certificate has none */
+    const char *ski; /* NULL: the certificate has none */
     const char *thumbprint_sha1;
-    const char *not_before;     /* RFC 3339 UTC */
+    const char *not_before; /* RFC 3339 UTC */
     const char *not_after;
     const char *chain_xxh3;
     const char *chain_sha256;
-    const char *key_xxh3;       /* NULL, and key empty: the run wrote no keys */
+    const char *key_xxh3; /* NULL, and key empty: the run wrote no keys */
     const char *key_sha256;
-    bool der;                   /* --encoding der: no PEM around */
-    bool may_outlive_ca;        /* --allow-outlive-ca was said */
+    bool der;            /* --encoding der: no PEM around */
+    bool may_outlive_ca; /* --allow-outlive-ca was said */
 };
 
 struct cm_evidence {

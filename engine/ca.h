@@ -28,11 +28,11 @@ struct cm_ca;
 typedef int cm_passphrase_fn(void *arg, char *buf, size_t cap, struct cm_error *err);
 
 struct cm_ca_conf {
-    struct cm_span cert_pem;  /* the CA's certificate first, then the chain above it */
-    struct cm_span key_pem;   /* PKCS#8 or traditional, encrypted or not */
-    const char *cert_name;    /* how messages call the two: their paths */
+    struct cm_span cert_pem; /* the CA's certificate first, then the chain above it */
+    struct cm_span key_pem;  /* PKCS#8 or traditional, encrypted or not */
+    const char *cert_name;   /* how messages call the two: their paths */
     const char *key_name;
-    const char *signature;    /* a sigalg name, or NULL: the key's default */
+    const char *signature; /* a sigalg name, or NULL: the key's default */
     cm_passphrase_fn *passphrase;
     void *passphrase_arg;
 };
@@ -73,9 +73,9 @@ const char *cm_ca_subject_text(const struct cm_ca *ca);   /* RFC 4514 */
 cm_when cm_ca_not_before(const struct cm_ca *ca);         /* the latest of the chain */
 cm_when cm_ca_not_after(const struct cm_ca *ca);          /* the earliest of the chain */
 const struct cm_sigalg *cm_ca_sigalg(const struct cm_ca *ca);
-X509 *cm_ca_x509(const struct cm_ca *ca);                 /* borrowed */
-size_t cm_ca_chain_count(const struct cm_ca *ca);         /* certificates, the CA's own included */
-const char *cm_ca_key_type(const struct cm_ca *ca);       /* a row of the keyalg table by name: "P-256" */
+X509 *cm_ca_x509(const struct cm_ca *ca);           /* borrowed */
+size_t cm_ca_chain_count(const struct cm_ca *ca);   /* certificates, the CA's own included */
+const char *cm_ca_key_type(const struct cm_ca *ca); /* a row of the keyalg table by name: "P-256" */
 
 /* One thread's signer, with its own long-lived libcrypto contexts. */
 struct cm_signer;

@@ -58,7 +58,8 @@ static inline unsigned cm_err_class(cm_err code)
  * Drains libcrypto's error queue of this thread (err.c is its only drain). */
 cm_err cm_fail(struct cm_error *e, cm_err code, const char *where, const char *fmt, ...) CM_PRINTF(4, 5);
 
-#define CM_FAIL(e, code, ...) return cm_fail((e), (code), CM_HERE, __VA_ARGS__)
+/* `code` stands in the return itself so that the compiler sees a failure that never is CM_OK. */
+#define CM_FAIL(e, code, ...) return ((void) cm_fail((e), (code), CM_HERE, __VA_ARGS__), (code))
 #define CM_TRY(expr)                                                                                         \
     do {                                                                                                     \
         const cm_err cm_try_rc_ = (expr);                                                                    \

@@ -11,10 +11,10 @@
 
 /* Scoped owners: `CM_AUTO(EVP_PKEY) key = NULL;` is freed on every way out.
  * CM_STEAL(key) hands the value on and disarms the owner. */
-#define CM_AUTO_DEFINE_AS(type, release)                                                           \
-    static inline void cm_auto_##type(type **p)                                                    \
-    {                                                                                              \
-        release(*p);                                                                               \
+#define CM_AUTO_DEFINE_AS(type, release)                                                                     \
+    static inline void cm_auto_##type(type **p)                                                              \
+    {                                                                                                        \
+        release(*p);                                                                                         \
     }
 #define CM_AUTO_DEFINE(type) CM_AUTO_DEFINE_AS(type, type##_free)
 CM_AUTO_DEFINE(EVP_PKEY)

@@ -108,6 +108,8 @@ cm_err cm_pipeline_start(struct cm_pipeline *p, struct cm_error *err)
         forget_workers(p);
         if (!p->writer_started)
             cm_queue_close(p->written);
+        if (!p->registrar_started) /* whose it would have been */
+            (void) p->conf.bundles->ops->finish(p->conf.bundles, NULL);
     }
     return rc;
 }

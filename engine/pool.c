@@ -72,7 +72,8 @@ cm_err cm_pool_open(uint32_t batches, const struct cm_batch_plan *plan, struct c
     p->chain_len = batches * plan->chain;
     p->slab_len = p->chain_len + batches * side_len(plan);
     /* Populated now: memory use must not depend on how many batches a run gets round to. */
-    p->slab = mmap(NULL, p->slab_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    p->slab =
+        mmap(NULL, p->slab_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (p->slab == MAP_FAILED) {
         cm_secret_done(&p->keys);
         free(p);

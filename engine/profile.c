@@ -83,6 +83,14 @@ static size_t step(struct syntax *s, const char *c)
     return 1;
 }
 
+/* How much of the line at c a message shows. */
+static int excerpt(const char *c)
+{
+    const size_t n = strcspn(c, "\r\n");
+
+    return n < 24 ? (int) n : 24;
+}
+
 /* Copies text to w with every placeholder replaced by its mark; of a whole profile
  * (is_file), those outside comments. */
 static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, struct cm_writer *w,
@@ -103,9 +111,9 @@ static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, s
         len = cm_piece_parse(c, &piece);
         if (len == 0)
             CM_FAIL(err, CM_E_INPUT,
-                    "profile %s, line %u: unknown placeholder at \"%.24s\"; there are {id}, {seq}, "
+                    "profile %s, line %u: unknown placeholder at \"%.*s\"; there are {id}, {seq}, "
                     "{seq:08}, {seq:08x}, {mac} and {uuid}",
-                    p->name, line_of(text, c), c);
+                    p->name, line_of(text, c), excerpt(c), c);
         CM_TRY(intern_mark(p, c, len, piece, &index, err));
         mark_name(index, name);
         cm_put(w, name, CM_MARK_LEN);

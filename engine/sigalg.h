@@ -14,12 +14,12 @@
  * (Ed25519, parameters absent).
  */
 struct cm_sigalg {
-    const char *name;       /* as in --signature and the manifest: "ecdsa-with-SHA256" */
-    const char *key_type;   /* libcrypto's key type: "EC", "RSA", "ED25519"; "RSA-PSS": plain RSA keys too */
-    const char *group;      /* the only EC group it goes with, as the keyalg table names it, or NULL */
-    const char *digest;     /* "SHA256", or NULL where the message is signed whole (Ed25519) */
-    int padding;            /* RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING (salt as long as the digest), or 0 */
-    const uint8_t *algid;   /* DER, static storage */
+    const char *name;     /* as in --signature and the manifest: "ecdsa-with-SHA256" */
+    const char *key_type; /* libcrypto's key type: "EC", "RSA", "ED25519"; "RSA-PSS": plain RSA keys too */
+    const char *group;    /* the only EC group it goes with, as the keyalg table names it, or NULL */
+    const char *digest;   /* "SHA256", or NULL where the message is signed whole (Ed25519) */
+    int padding;          /* RSA_PKCS1_PADDING, RSA_PKCS1_PSS_PADDING (salt as long as the digest), or 0 */
+    const uint8_t *algid; /* DER, static storage */
     size_t algid_len;
 };
 

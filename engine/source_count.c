@@ -42,7 +42,7 @@ static cm_err count_next(struct cm_source *base, struct cm_batch *b, struct cm_e
 {
     struct count_source *s = (struct count_source *) base;
     char id[CM_PATTERN_OUT];
-    struct cm_values v;
+    struct cm_values v = { 0 };
 
     if (s->next == s->base.devices)
         return CM_E_END;

@@ -1,5 +1,7 @@
 #include "engine/tmpl_cert.h"
 
+#include "engine/certext.h"
+#include "engine/derread.h"
 #include "engine/keyenc.h"
 #include "engine/ossl.h"
 #include "engine/tmpl_ext.h"
@@ -93,11 +95,41 @@ static cm_err sample(const struct cm_tmpl *t, const struct cm_certspec *spec, co
     return CM_OK;
 }
 
+/* The strict reader's word on the extensions, which libcrypto encoded as it was told to:
+ * what `certmill verify` would find in every certificate is refused before there is one. */
+static cm_err check_extensions(const X509 *leaf, const struct cm_certspec *spec, struct cm_error *err)
+{
+    uint8_t *der = NULL;
+    const int len = i2d_X509_EXTENSIONS(X509_get0_extensions(leaf), &der);
+    struct cm_certread read = { 0 };
+    struct cm_error why = { 0 };
+    cm_err rc = CM_OK;
+
+    if (len <= 0)
+        CM_FAIL(err, CM_E_CRYPTO, "the devices' extensions can't be encoded");
+    struct cm_span in = cm_span(der, (size_t) len), list;
+    rc = cm_derread_take(&in, CM_TAG_SEQUENCE, "extensions", &list, NULL, &why);
+    if (rc == CM_OK)
+        rc = cm_certext(list, &read, &why);
+    OPENSSL_free(der);
+    if (rc != CM_OK)
+        CM_FAIL(err, CM_E_INPUT, "the devices' certificates would be refused: %s; mend the profile or --san",
+                why.what);
+    if (spec->key->family != CM_KEYFAM_RSA &&
+        (read.key_usage & (CM_KU_KEY_ENCIPHERMENT | CM_KU_DATA_ENCIPHERMENT)) != 0)
+        CM_FAIL(err, CM_E_INPUT,
+                "profile %s gives %s keys a keyUsage of encipherment, which they can't do (RFC 8813 3, "
+                "RFC 8410 5); put it into extensions_rsa's section",
+                spec->profile->name, spec->key->name);
+    return CM_OK;
+}
+
 cm_err cm_tmpl_check_under_ca(const struct cm_tmpl *t, const struct cm_certspec *spec,
                               const struct cm_values *v, struct cm_error *err)
 {
     CM_AUTO(X509) leaf = NULL;
 
     CM_TRY(sample(t, spec, v, &leaf, err));
+    CM_TRY(check_extensions(leaf, spec, err));
     return cm_ca_check_leaf(spec->ca, leaf, err);
 }

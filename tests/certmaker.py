@@ -159,9 +159,10 @@ def certificate(*, issuer, subject, spki, signing_key, not_before, not_after, ex
 
 
 def authority(directory, *, common_name="Test CA", kind="P-256", not_before="20240101000000Z",
-              not_after="20490101000000Z", above=None, extensions=None, digest="sha256", **change):
+              not_after="20490101000000Z", above=None, digest="sha256", constraints=None, usage=None, more=(), **change):
     """A CA in a new directory, like certmill's: ca.pem (with the chain of `above`, another such directory) and
-    ca.key. extensions: a list instead of the usual; more keywords go to certificate()."""
+    ca.key. constraints, usage: instead of the usual basicConstraints and keyUsage; b"": none. more: extensions
+    behind the usual ones. Further keywords go to certificate()."""
     os.makedirs(directory)
     key = new_key(f"{directory}/ca.key", kind)
     spki = spki_of(key)
@@ -173,9 +174,8 @@ def authority(directory, *, common_name="Test CA", kind="P-256", not_before="202
         signing_key = f"{above}/ca.key"
         with open(f"{above}/ca.pem", encoding="ascii") as f:
             chain = f.read()
-    if extensions is None:
-        extensions = [basic(True), key_usage(0x06, 1), ext("ski", tlv(4, key_id(spki))),
-                      ext("aki", seq(tlv(0x80, key_id(spki_of(signing_key)))))]
+    extensions = [basic(True) if constraints is None else constraints, key_usage(0x06, 1) if usage is None else usage,
+                  ext("ski", tlv(4, key_id(spki))), ext("aki", seq(tlv(0x80, key_id(spki_of(signing_key))))), *more]
     der = certificate(**{"issuer": issuer, "subject": subject, "spki": spki, "signing_key": signing_key,
                          "not_before": not_before, "not_after": not_after, "extensions": extensions,
                          "digest": digest, **change})

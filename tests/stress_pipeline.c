@@ -1,7 +1,8 @@
-/* Goal: a run ends rightly whatever happens: with all devices, at a stop, or after the failure of any part; the
- * first error is the one that is told, every batch comes home, and the rows on disk are those that were counted,
- * each with its bundle and key in place. Method: whole runs over every sink, with a sink that fails at its k-th
- * call of each kind, a source that fails, and stops at random moments. ThreadSanitizer watches. */
+/* Goal: a run ends rightly whatever happens: with all devices, at a stop, or after the failure of any part;
+ * the first error is the one that is told, every batch comes home, and the rows on disk are those that were
+ * counted, each with its bundle and key in place. Method: whole runs over every sink, with a sink that fails
+ * at its k-th call of each kind, a source that fails, and stops at random moments. ThreadSanitizer watches.
+ */
 #include "tests/t_plant.h"
 
 #include <stdatomic.h>
@@ -28,8 +29,8 @@ static const char *const call_name[] = { "put", "reap", "cut", "sync", "finish" 
 struct faulty {
     struct cm_sink base;
     struct cm_sink *inner;
-    enum call fails;         /* this call … */
-    unsigned at;             /* … the at-th time; 0: never */
+    enum call fails; /* this call … */
+    unsigned at;     /* … the at-th time; 0: never */
     atomic_uint seen[CALLS];
 };
 
@@ -120,9 +121,9 @@ struct run {
     const struct way *way;
     enum call fails;
     unsigned at;
-    bool in_manifest;     /* the manifest sink fails, not the bundle sink */
+    bool in_manifest;      /* the manifest sink fails, not the bundle sink */
     unsigned source_fails; /* after so many batches; 0: never */
-    long stop_ns;         /* stop after this; -1: never */
+    long stop_ns;          /* stop after this; -1: never */
     cm_err rc;
     struct cm_error err;
     struct cm_pipeline_stats stats;
@@ -161,7 +162,8 @@ static void judge(const struct run *r, const struct t_place *place, const char *
 
     if (r->way->layout != CM_LAYOUT_NONE)
         seen = t_read_run(place->out);
-    (void) snprintf(detail, sizeof detail, "rc %x (%s), minted %llu, committed %llu, rows %ld, unfinished %ld; %.100s",
+    (void) snprintf(detail, sizeof detail,
+                    "rc %x (%s), minted %llu, committed %llu, rows %ld, unfinished %ld; %.100s",
                     (unsigned) r->rc, r->err.what, (unsigned long long) r->stats.minted,
                     (unsigned long long) r->stats.committed, seen.rows, seen.unfinished, seen.why);
     if (fails)
@@ -212,14 +214,15 @@ static void one_run(struct run *r)
     rows.inner->ops->close(rows.inner);
     dry.inner->ops->close(dry.inner);
     (void) snprintf(what, sizeof what, "%s, %s %s %u, source %u, stop %ld ns", r->way->name,
-                    r->in_manifest ? "manifest" : "bundles", call_name[r->fails], r->at, r->source_fails, r->stop_ns);
+                    r->in_manifest ? "manifest" : "bundles", call_name[r->fails], r->at, r->source_fails,
+                    r->stop_ns);
     judge(r, &place, what);
     t_place_close(&place);
     t_plant_close(&plant); /* asserts that every batch is home */
 }
 
-/* How often the call is made in a run without a fault is different from run to run; at the latest k it may not
- * be reached, but over the whole sweep each kind must have failed many times. */
+/* How often the call is made in a run without a fault is different from run to run; at the latest k it may
+ * not be reached, but over the whole sweep each kind must have failed many times. */
 static void faults(const struct way *way)
 {
     static const unsigned k[] = { 1, 2, 3, 5, 8 };

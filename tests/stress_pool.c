@@ -9,7 +9,9 @@
 
 enum { THREADS = 6, BATCHES = 4, ROUNDS = 800 };
 
-static const struct cm_batch_plan plan = { .devices = 3, .ids = 300, .chain = 8192, .keys = 4096, .rows = 1000 };
+static const struct cm_batch_plan plan = {
+    .devices = 3, .ids = 300, .chain = 8192, .keys = 4096, .rows = 1000
+};
 
 struct shared {
     struct cm_pool *pool;
@@ -22,7 +24,8 @@ struct shared {
 static bool is_empty(const struct cm_batch *b)
 {
     return b->state == CM_BATCH_FILLING && b->count == 0 && b->chain_len == 0 && b->keys_len == 0 &&
-           b->rows_len == 0 && b->ids_len == 0 && b->inflight == 0 && !b->landed && !b->group_end && b->next == NULL;
+           b->rows_len == 0 && b->ids_len == 0 && b->inflight == 0 && !b->landed && !b->group_end &&
+           b->next == NULL;
 }
 
 static bool is_zero(const uint8_t *p, size_t len)

@@ -1,6 +1,6 @@
 /* Goal: nothing is lost, doubled or reordered between threads, and a queue that is closed at any moment wakes
- * everyone and says whose each batch is. Method: many pushers and poppers, closing at random moments; each batch
- * carries a number, and its contents must be visible after the pop. ThreadSanitizer watches. */
+ * everyone and says whose each batch is. Method: many pushers and poppers, closing at random moments; each
+ * batch carries a number, and its contents must be visible after the pop. ThreadSanitizer watches. */
 #include "engine/queue.h"
 #include "tests/t_plant.h"
 

@@ -22,7 +22,10 @@ const struct t_ask t_asks[] = {
       .id = "Gerät-日本-😀" },
     { .what = "DC and emailAddress",
       .subject = "/DC=com/DC=example/emailAddress={id}@example.com/UID={id}",
-      .attr = { { "DC", "com" }, { "DC", "example" }, { "emailAddress", "{id}@example.com" }, { "UID", "{id}" } } },
+      .attr = { { "DC", "com" },
+                { "DC", "example" },
+                { "emailAddress", "{id}@example.com" },
+                { "UID", "{id}" } } },
     { .what = "dotted types, known and unknown",
       .subject = "/1.3.6.1.4.1.37244.2.1={seq:016x}/2.5.4.3={id}/dnQualifier={id}/2.999.1={mac}",
       .attr = { { "1.3.6.1.4.1.37244.2.1", "{seq:016x}" },
@@ -100,12 +103,15 @@ const struct t_ask t_profile_asks[] = {
                       "CPS.2 = http://x/\nuserNotice.1 = @note\n"
                       "[note]\nexplicitText = UTF8:device {id}\norganization = Acme {seq}\n"
                       "noticeNumbers = 1,2\n",
-      .subject = COMMON, .seq = 77 },
+      .subject = COMMON,
+      .seq = 77 },
     { .what = "OIDs without a name",
-      .profile = HEAD "1.2.3.4.5 = ASN1:UTF8String:{id}\n1.2.3.4.6 = critical,DER:30030201ff\n"
-                      "1.2.3.4.7 = critical,ASN1:PRINTABLESTRING:{seq:08}\n1.2.3.4.8 = ASN1:IA5STRING:{mac}\n"
-                      "1.2.3.4.9 = ASN1:FORMAT:UTF8,UTF8String:{id}{id}{id}\n1.2.3.4.10 = ASN1:BOOLEAN:TRUE\n",
-      .subject = COMMON, .mac = 0xffffffffffffull },
+      .profile =
+          HEAD "1.2.3.4.5 = ASN1:UTF8String:{id}\n1.2.3.4.6 = critical,DER:30030201ff\n"
+               "1.2.3.4.7 = critical,ASN1:PRINTABLESTRING:{seq:08}\n1.2.3.4.8 = ASN1:IA5STRING:{mac}\n"
+               "1.2.3.4.9 = ASN1:FORMAT:UTF8,UTF8String:{id}{id}{id}\n1.2.3.4.10 = ASN1:BOOLEAN:TRUE\n",
+      .subject = COMMON,
+      .mac = 0xffffffffffffull },
     { .what = "nested sections",
       .profile = HEAD "1.2.3.4.5 = ASN1:SEQUENCE:outer\n1.2.3.4.6 = ASN1:SET:inner\n"
                       "[outer]\na = INTEGER:0x1234\nb = SEQUENCE:inner\nc = EXPLICIT:1,SEQUENCE:inner\n"
@@ -113,7 +119,8 @@ const struct t_ask t_profile_asks[] = {
                       "[inner]\na = UTF8String:{seq:08x}\nb = OCT:{id}\nc = BITSTRING:{id}\n"
                       "d = OCTWRAP,UTF8String:{id}\ne = SEQWRAP,OCT:{mac}\nf = OCTWRAP,SEQUENCE:deep\n"
                       "[deep]\na = OCTWRAP,OCT:{id}\nb = OID:1.2.840.113549\n",
-      .subject = COMMON, .seq = 9 },
+      .subject = COMMON,
+      .seq = 9 },
     { .what = "hardware module name (RFC 4108)",
       .profile = HEAD "subjectAltName = critical,otherName:1.3.6.1.5.5.7.8.4;SEQUENCE:hmn\n"
                       "keyUsage = critical,digitalSignature\n"
@@ -136,14 +143,17 @@ const struct t_ask t_profile_asks[] = {
                       "freshestCRL = URI:http://delta.example/{id}\n"
                       "[cdp]\nfullname = URI:http://full.example/{id},URI:http://x\nreasons = keyCompromise\n"
                       "CRLissuer = dirName:issuer\n[issuer]\nC = DE\nO = Acme {id}\n",
-      .subject = COMMON, .seq = 18446744073709551615ull },
+      .subject = COMMON,
+      .seq = 18446744073709551615ull },
     { .what = "dirName, without slots and with",
       .profile = HEAD "subjectAltName = dirName:fixed,dirName:own,DNS:{id}\n"
                       "[fixed]\nC = DE\nO = Acme\nCN = constant\n[own]\nO = Acme\nCN = {id}\nOU = {seq:04}\n",
-      .subject = COMMON, .seq = 5 },
+      .subject = COMMON,
+      .seq = 5 },
     { .what = "alternative names in a section, replaced by a longer one",
-      .profile = HEAD "keyUsage = digitalSignature\nsubjectAltName = @alt\nextendedKeyUsage = 1.2.3.4,clientAuth\n"
-                      "[alt]\nDNS.1 = {id}.one\nDNS.2 = {id}.two\n",
+      .profile =
+          HEAD "keyUsage = digitalSignature\nsubjectAltName = @alt\nextendedKeyUsage = 1.2.3.4,clientAuth\n"
+               "[alt]\nDNS.1 = {id}.one\nDNS.2 = {id}.two\n",
       .subject = COMMON,
       .san = "URI:urn:x:#{id}:{id}:{id}:{id}:{id}:{id}:{id}" },
     { .what = "alternative names in a section",
@@ -156,6 +166,7 @@ const struct t_ask t_profile_asks[] = {
       .subject = COMMON },
     { .what = "marks side by side and of one kind",
       .profile = HEAD "1.2.3.4 = ASN1:UTF8String:{id}{id}{seq}{mac}{seq}\n",
-      .subject = COMMON, .seq = 12 },
+      .subject = COMMON,
+      .seq = 12 },
 };
 const size_t t_profile_asks_count = CM_COUNT(t_profile_asks);

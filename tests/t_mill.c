@@ -95,10 +95,9 @@ void t_emit(const struct cm_tmpl *tmpl, const struct t_ask *ask, const struct cm
     cm_keyenc_spki(&s, pair);
     cm_keyenc_public(&b, pair);
     cr_assert_eq(EVP_Digest(cm_der_span(&b).data, cm_der_len(&b), ski, NULL, EVP_sha1(), NULL), 1);
-    const struct cm_tmpl_input in = { .values = &v,
-                                      .serial = cm_span(serial, 20),
-                                      .spki = cm_der_span(&s),
-                                      .ski = cm_span(ski, 20) };
+    const struct cm_tmpl_input in = {
+        .values = &v, .serial = cm_span(serial, 20), .spki = cm_der_span(&s), .ski = cm_span(ski, 20)
+    };
     cm_tmpl_emit(tmpl, &in, &d);
     cr_assert(cm_der_ok(&d));
     out->len = cm_der_len(&d);

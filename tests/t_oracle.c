@@ -111,8 +111,8 @@ EVP_PKEY *t_oracle_key(const struct cm_keypair *k)
         cr_assert_eq(OSSL_PARAM_BLD_push_BN(bld, rsa[i].name, bn[i]), 1);
     }
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
-    cr_assert(EVP_PKEY_fromdata_init(ctx) == 1 &&
-              EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) == 1, "%s", alg->name);
+    cr_assert(EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) == 1,
+              "%s", alg->name);
     OSSL_PARAM_free(params);
     OSSL_PARAM_BLD_free(bld);
     for (size_t i = 0; i < CM_COUNT(bn); i++)

@@ -21,9 +21,9 @@ struct t_attr {
 /* One request. */
 struct t_ask {
     const char *what;
-    const char *profile;                /* NULL: the driver puts one in */
-    const char *subject;                /* as for cm_name_parse */
-    struct t_attr attr[T_ATTRS];        /* the same, taken apart by hand */
+    const char *profile;         /* NULL: the driver puts one in */
+    const char *subject;         /* as for cm_name_parse */
+    struct t_attr attr[T_ATTRS]; /* the same, taken apart by hand */
     const char *san;
     const char *not_before, *not_after; /* YYYYMMDDHHMMSSZ; NULL: 2026 and 2036 */
     const char *id;                     /* NULL: "SN00000001" */

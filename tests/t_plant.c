@@ -42,7 +42,8 @@ static void open_tmpl(struct t_plant *p, const struct t_plant_conf *conf, const 
                                   "authorityKeyIdentifier = keyid\n";
     struct cm_error err = { 0 };
 
-    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), &p->profile, &err),
+    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), &p->profile,
+                         &err),
          &err);
     must(cm_name_parse(conf->subject != NULL ? conf->subject : "/CN={id}", &p->subject, &err), &err);
     const struct cm_certspec spec = { .ca = p->ca,
@@ -207,8 +208,8 @@ static const char *look_at(const char *out, const char *id, json_t *blob, const 
     char path[512], name[200], hex[65], header[101] = "";
     uint8_t md[EVP_MAX_MD_SIZE];
     struct cm_writer w = cm_writer(hex, 64);
-    const bool tar = json_unpack(blob, "{s:s,s:I,s:I,s:s}", "segment", &file, "offset", &offset, "length", &length,
-                                 "sha256", &sha) == 0;
+    const bool tar = json_unpack(blob, "{s:s,s:I,s:I,s:s}", "segment", &file, "offset", &offset, "length",
+                                 &length, "sha256", &sha) == 0;
     const bool tree =
         !tar && json_unpack(blob, "{s:s,s:I,s:s}", "path", &file, "length", &length, "sha256", &sha) == 0;
 
@@ -286,7 +287,8 @@ uint64_t t_seed(void)
     struct timespec t;
 
     (void) clock_gettime(CLOCK_REALTIME, &t);
-    const uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t) t.tv_sec ^ (uint64_t) t.tv_nsec << 20;
+    const uint64_t seed =
+        given != NULL ? strtoull(given, NULL, 10) : (uint64_t) t.tv_sec ^ (uint64_t) t.tv_nsec << 20;
     (void) fprintf(stderr, "seed: CM_SEED=%llu\n", (unsigned long long) seed);
     return seed | 1;
 }

@@ -41,7 +41,8 @@ void t_plant_close(struct t_plant *p);
 /* A source of count devices "SN00000001" and on. */
 struct cm_source *t_plant_source(const struct t_plant *p, uint64_t count);
 /* A minted batch of the pool's, its devices numbered from seq; every id has the suffix. */
-struct cm_batch *t_plant_batch(const struct t_plant *p, struct cm_minter *m, uint64_t seq, const char *suffix);
+struct cm_batch *t_plant_batch(const struct t_plant *p, struct cm_minter *m, uint64_t seq,
+                               const char *suffix);
 
 /* A run directory in a fresh temporary directory. */
 struct t_place {

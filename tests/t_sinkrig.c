@@ -16,7 +16,9 @@ const size_t t_ways_count = CM_COUNT(t_ways);
 
 bool t_rig_open(struct t_rig *g, const struct t_way *way, uint64_t segment_bytes)
 {
-    const struct t_plant_conf conf = { .layout = way->layout, .devices = T_BATCH_DEVICES, .batches = T_PUT_MAX };
+    const struct t_plant_conf conf = { .layout = way->layout,
+                                       .devices = T_BATCH_DEVICES,
+                                       .batches = T_PUT_MAX };
     struct cm_error err = { 0 };
 
     *g = (struct t_rig) { .way = way, .seq = 1 };
@@ -125,15 +127,16 @@ void t_rig_commit(struct t_rig *g, unsigned batches)
     cr_assert_eq(g->sink->ops->cut(g->sink, &err), CM_OK, "%s: %s", g->way->name, err.what);
 }
 
-static void expect_octets(const char *path, const uint8_t *data, size_t len, uint64_t offset, const char *when)
+static void expect_octets(const char *path, const uint8_t *data, size_t len, uint64_t offset,
+                          const char *when)
 {
     uint8_t *found = malloc(len);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     cr_assert_geq(fd, 0, "%s: %s is missing", when, path);
     cr_assert_eq(pread(fd, found, len, (off_t) offset), (ssize_t) len, "%s: %s is short", when, path);
-    cr_assert(memcmp(found, data, len) == 0, "%s: other octets at %llu of %s", when, (unsigned long long) offset,
-              path);
+    cr_assert(memcmp(found, data, len) == 0, "%s: other octets at %llu of %s", when,
+              (unsigned long long) offset, path);
     (void) close(fd);
     free(found);
 }
@@ -145,13 +148,14 @@ static void expect_file(const struct t_rig *g, const struct t_copy *c, uint32_t 
     char path[300];
     struct stat st;
 
-    (void) snprintf(path, sizeof path, "%s/%s/%06u/%.10s%%20%%C3%%BC.%s", g->place.out, key ? "keys" : "chains",
-                    c->unit, c->ids + r->id_off, key ? "key" : "crt");
+    (void) snprintf(path, sizeof path, "%s/%s/%06u/%.10s%%20%%C3%%BC.%s", g->place.out,
+                    key ? "keys" : "chains", c->unit, c->ids + r->id_off, key ? "key" : "crt");
     if (key)
         expect_octets(path, c->keys + r->key_off, r->key_len, 0, when);
     else
         expect_octets(path, c->chain + r->chain_off, r->chain_len, 0, when);
-    cr_assert(stat(path, &st) == 0 && st.st_size == (off_t) (key ? r->key_len : r->chain_len), "%s: %s", when, path);
+    cr_assert(stat(path, &st) == 0 && st.st_size == (off_t) (key ? r->key_len : r->chain_len), "%s: %s", when,
+              path);
     cr_assert_eq(st.st_mode & 07777, key ? 0600u : 0644u, "%s: mode %o", path, (unsigned) st.st_mode);
 }
 

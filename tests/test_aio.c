@@ -1,6 +1,6 @@
-/* Goal: a request that comes back finished has all its octets in the file, whatever the kernel did in between;
- * one that failed says why. Method: cm_aio_complete is given every kind of result; both kinds of aio write real
- * files, in disorder, and fail against a limit on the size of files. */
+/* Goal: a request that comes back finished has all its octets in the file, whatever the kernel did in
+ * between; one that failed says why. Method: cm_aio_complete is given every kind of result; both kinds of aio
+ * write real files, in disorder, and fail against a limit on the size of files. */
 #include "io/aio.h"
 #include "io/ring.h"
 #include "tests/t_plant.h"
@@ -78,7 +78,8 @@ Test(aio, failures_name_file_place_and_remedy)
         cr_expect_eq(err.os, cases[i].os);
         cr_expect_eq(r.done, 1000);
         cr_expect(strstr(err.what, "3096 octets at 9192 of keys/000007.tar.part") != NULL &&
-                      strstr(err.what, cases[i].words) != NULL, "%s", err.what);
+                      strstr(err.what, cases[i].words) != NULL,
+                  "%s", err.what);
         cr_expect((cases[i].os == EIO) <= (strchr(err.what, '(') == NULL), "no advice where there is none");
     }
 }
@@ -129,9 +130,12 @@ static void rig_close(struct rig *g)
 
 static struct cm_aio_req piece(const struct rig *g, int buffer, size_t at, size_t len, uint64_t offset)
 {
-    return (struct cm_aio_req) {
-        .fd = g->fd, .path = g->path, .data = g->slab[buffer] + at, .len = len, .offset = offset, .buffer = buffer
-    };
+    return (struct cm_aio_req) { .fd = g->fd,
+                                 .path = g->path,
+                                 .data = g->slab[buffer] + at,
+                                 .len = len,
+                                 .offset = offset,
+                                 .buffer = buffer };
 }
 
 static void write_and_compare(struct rig *g, uint64_t *random)
@@ -151,7 +155,8 @@ static void write_and_compare(struct rig *g, uint64_t *random)
     while (at < FILE_LEN || lent > came) {
         if (at < FILE_LEN && free_count > 0) {
             const size_t most = FILE_LEN - at < 150000 ? FILE_LEN - at : 150000;
-            const size_t len = 1 + (size_t) t_random(random, most), from = (size_t) t_random(random, SLAB - len);
+            const size_t len = 1 + (size_t) t_random(random, most),
+                         from = (size_t) t_random(random, SLAB - len);
             const int buffer = (int) t_random(random, 2);
             struct cm_aio_req *r = free_req[--free_count];
             *r = piece(g, buffer, from, len, at);
@@ -191,7 +196,8 @@ Test(aio, every_octet_reaches_its_place, .timeout = 60)
     }
 }
 
-/* The limit cuts the first write short; the rest of it is refused, and the same request comes back as failed. */
+/* The limit cuts the first write short; the rest of it is refused, and the same request comes back as failed.
+ */
 Test(aio, a_limit_in_the_middle_of_a_write_is_told, .timeout = 60)
 {
     struct rig g;

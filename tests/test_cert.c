@@ -1,6 +1,7 @@
 /* Goal: what one device gets is whole and consistent: bundle, key and row say the same, in every layout,
- * encoding and key format; serials are as promised; and no batch needs more memory than its plan. Method: batches
- * are minted and taken apart by libcrypto and jansson. That the certificate itself is right is test_tbs's. */
+ * encoding and key format; serials are as promised; and no batch needs more memory than its plan. Method:
+ * batches are minted and taken apart by libcrypto and jansson. That the certificate itself is right is
+ * test_tbs's. */
 #include "engine/keyenc.h"
 #include "engine/xxh.h"
 #include "tests/t_ident.h"
@@ -69,7 +70,8 @@ static X509 *read_chain(const struct cm_batch *b, const struct cm_rec *rec, bool
     X509 *leaf = NULL;
 
     cr_assert_gt(rec->chain_len, ca.len);
-    cr_expect(cm_span_eq(ca, cm_span(data + rec->chain_len - ca.len, ca.len)), "the CA's chain ends the bundle");
+    cr_expect(cm_span_eq(ca, cm_span(data + rec->chain_len - ca.len, ca.len)),
+              "the CA's chain ends the bundle");
     if (!pem) {
         leaf = d2i_X509(NULL, &at, (long) rec->chain_len);
         cr_expect_eq((size_t) (at - data), rec->chain_len - ca.len);
@@ -90,7 +92,8 @@ static EVP_PKEY *read_key(const struct cm_batch *b, const struct cm_rec *rec, bo
     const unsigned char *at = b->keys + rec->key_off;
     CM_AUTO(BIO) in = BIO_new_mem_buf(at, (int) rec->key_len);
 
-    return pem ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : d2i_AutoPrivateKey(NULL, &at, (long) rec->key_len);
+    return pem ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL)
+               : d2i_AutoPrivateKey(NULL, &at, (long) rec->key_len);
 }
 
 static void expect_row(const struct cm_batch *b, uint32_t i, X509 *leaf)
@@ -184,7 +187,8 @@ Test(cert, every_layout_encoding_and_form, .timeout = 200)
                                                .ca_key = way % 2 == 0 ? "P-256" : "Ed25519",
                                                .layout = (way & 1) != 0 ? CM_LAYOUT_TREE : CM_LAYOUT_TAR,
                                                .encoding = (way & 2) != 0 ? CM_ENCODE_DER : CM_ENCODE_PEM,
-                                               .key_format = (way & 4) != 0 ? CM_KEYS_TRADITIONAL : CM_KEYS_PKCS8,
+                                               .key_format =
+                                                   (way & 4) != 0 ? CM_KEYS_TRADITIONAL : CM_KEYS_PKCS8,
                                                .devices = 2 };
             if ((way & 4) != 0 && strcmp(algs[a], "Ed25519") == 0)
                 continue;
@@ -195,8 +199,9 @@ Test(cert, every_layout_encoding_and_form, .timeout = 200)
             expect_layout(b);
             for (uint32_t i = 0; i < b->count; i++)
                 expect_device(b, i, conf.encoding == CM_ENCODE_PEM);
-            const char *label = conf.key_format == CM_KEYS_TRADITIONAL ? cm_keyenc_traditional_label(plant.mint.key)
-                                                                       : "PRIVATE KEY";
+            const char *label = conf.key_format == CM_KEYS_TRADITIONAL
+                                    ? cm_keyenc_traditional_label(plant.mint.key)
+                                    : "PRIVATE KEY";
             if (conf.encoding == CM_ENCODE_PEM)
                 cr_expect_eq(memcmp(b->keys + b->rec[0].key_off + 11, label, strlen(label)), 0, "%s", label);
             done(b);
@@ -233,10 +238,12 @@ static const struct {
       "/O={id}{id}/OU={id}{id}/CN={id}{id}/OU={id}", "otherName:1.2.3;UTF8:{id}{id}{id}{id}" },
     { "the longest id",
       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-      "/UID={id}{uuid}{seq:020}/1.3.6.1.4.1.37244.2.1={id}{id}", "URI:urn:{id}{id}{id}{mac}{uuid},DNS:{seq:020}" },
+      "/UID={id}{uuid}{seq:020}/1.3.6.1.4.1.37244.2.1={id}{id}",
+      "URI:urn:{id}{id}{id}{mac}{uuid},DNS:{seq:020}" },
     { "an empty subject", "x", "/", "critical,URI:urn:{id}" },
     { "backslashes in constants", ",,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,",
-      "/O=\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\/OU=<<<<<<<<<<<<<<>>>>>>>>>>>>>>>/CN={id}{id}", NULL },
+      "/O=\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\/OU=<<<<<<<<<<<<<<>>>>>>>>>>>>>>>/CN={id}{id}",
+      NULL },
 };
 
 /* Full batches of the greediest devices fit: cm_mint_one fails with CM_E_NOSPACE otherwise. */
@@ -264,7 +271,8 @@ Test(cert, no_batch_needs_more_than_its_plan, .timeout = 200)
             for (uint32_t i = 0; i < b->count; i++)
                 cr_assert_eq(cm_mint_one(minter, b, i, &err), CM_OK, "%s: %s", greedy[g].what, err.what);
             cr_assert_eq(cm_mint_end(minter, b, &err), CM_OK, "%s: %s", greedy[g].what, err.what);
-            cr_expect(b->chain_len <= b->plan.chain && b->keys_len <= b->plan.keys && b->rows_len <= b->plan.rows);
+            cr_expect(b->chain_len <= b->plan.chain && b->keys_len <= b->plan.keys &&
+                      b->rows_len <= b->plan.rows);
             done(b);
         }
 }

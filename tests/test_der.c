@@ -1,6 +1,6 @@
 /* Goal: headers and integers are DER (X.690 8.1.3, 8.3, 10.1), lengths of every size, and a full buffer is
- * remembered, not passed. cm_der_peek accepts exactly what the writer makes. Method: libcrypto's ASN1_get_object
- * and i2d_ASN1_INTEGER beside ours. */
+ * remembered, not passed. cm_der_peek accepts exactly what the writer makes. Method: libcrypto's
+ * ASN1_get_object and i2d_ASN1_INTEGER beside ours. */
 #include "engine/der.h"
 #include "engine/err.h"
 #include "engine/ossl.h"
@@ -27,7 +27,8 @@ Test(der, headers_of_every_length)
         cr_expect_eq(ASN1_object_size(1, (int) lengths[i], V_ASN1_SEQUENCE), (int) cm_der_len(&d), "minimal");
         struct cm_tlv v;
         cr_assert(cm_der_peek(cm_der_span(&d).data, cm_der_len(&d), &v));
-        cr_expect(v.tag == 0x30 && v.content_len == lengths[i] && v.header_len + lengths[i] == cm_der_len(&d));
+        cr_expect(v.tag == 0x30 && v.content_len == lengths[i] &&
+                  v.header_len + lengths[i] == cm_der_len(&d));
         cr_expect(!cm_der_peek(cm_der_span(&d).data, cm_der_len(&d) - 1, &v), "an octet is missing");
     }
 }
@@ -54,7 +55,8 @@ static void expect_uint(const uint8_t *be, size_t len)
 
     cm_der_uint(&d, be, len);
     cr_assert(cm_der_ok(&d));
-    cr_assert(cm_span_eq(cm_der_span(&d), cm_span(der, (size_t) n)), "%zu octets from %02x", len, len > 0 ? be[0] : 0);
+    cr_assert(cm_span_eq(cm_der_span(&d), cm_span(der, (size_t) n)), "%zu octets from %02x", len,
+              len > 0 ? be[0] : 0);
     OPENSSL_free(der);
     ASN1_INTEGER_free(theirs);
 }
@@ -135,5 +137,6 @@ Test(der, peek_refuses_what_is_not_der)
 
     for (size_t i = 0; i < CM_COUNT(bad); i++)
         cr_expect(!cm_der_peek(bad[i].der, bad[i].len, &v), "%s", bad[i].what);
-    cr_expect(cm_der_peek((const uint8_t[]) { 0x05, 0x00, 0xff }, 3, &v) && v.content_len == 0 && v.header_len == 2);
+    cr_expect(cm_der_peek((const uint8_t[]) { 0x05, 0x00, 0xff }, 3, &v) && v.content_len == 0 &&
+              v.header_len == 2);
 }

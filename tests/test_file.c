@@ -115,13 +115,15 @@ Test(file, replacing_is_whole, .init = setup, .fini = teardown)
     struct cm_error err = { 0 };
     int fd = -1;
 
-    cr_assert_eq(cm_file_replace(dir, "d", "run.json", cm_span_str("first"), 0644, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_file_replace(dir, "d", "run.json", cm_span_str("first"), 0644, &err), CM_OK, "%s",
+                 err.what);
     expect_text("run.json", "first");
     /* A leftover of a run that was killed. */
     cr_assert_eq(cm_file_create(dir, "d", "run.json.part", 0, 0600, &fd, &err), CM_OK);
     cr_assert_eq(cm_file_write(fd, "x", "leftover that is longer", 23, 0, &err), CM_OK);
     cm_fd_close(&fd);
-    cr_assert_eq(cm_file_replace(dir, "d", "run.json", cm_span_str("2nd"), 0644, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_file_replace(dir, "d", "run.json", cm_span_str("2nd"), 0644, &err), CM_OK, "%s",
+                 err.what);
     expect_text("run.json", "2nd");
     cr_expect_eq(mode_of("run.json"), 0644);
     cr_expect(!exists("run.json.part"));
@@ -139,7 +141,8 @@ Test(file, a_replacement_that_fails_leaves_the_old_one, .init = setup, .fini = t
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit) { 9000, old.rlim_max }), 0);
     cr_expect_eq(cm_file_replace(dir, "d", "run.json", cm_span(big, sizeof big), 0644, &err), CM_E_IO);
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
-    cr_expect(err.os == EFBIG && strstr(err.what, "d/run.json.part (raise RLIMIT_FSIZE") != NULL, "%s", err.what);
+    cr_expect(err.os == EFBIG && strstr(err.what, "d/run.json.part (raise RLIMIT_FSIZE") != NULL, "%s",
+              err.what);
     expect_text("run.json", "first");
     cr_expect(!exists("run.json.part"));
 }

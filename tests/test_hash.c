@@ -1,5 +1,5 @@
-/* Goal: digests and UUIDs are those of the standards, and a context gives the same again and again. Method: known
- * answers, and libcrypto's one-shot digest beside ours. */
+/* Goal: digests and UUIDs are those of the standards, and a context gives the same again and again. Method:
+ * known answers, and libcrypto's one-shot digest beside ours. */
 #include "engine/hash.h"
 #include "engine/random.h"
 #include "engine/ossl.h"

@@ -1,6 +1,6 @@
-/* Goal: an id that would make a bad file name, a bad tar entry or a deceiving line is refused with the reason,
- * every other one is accepted, and its file name is the percent-encoding of RFC 3986. Method: a table of
- * refusals by class with the words of each; the encoding against a plain one written here. */
+/* Goal: an id that would make a bad file name, a bad tar entry or a deceiving line is refused with the
+ * reason, every other one is accepted, and its file name is the percent-encoding of RFC 3986. Method: a table
+ * of refusals by class with the words of each; the encoding against a plain one written here. */
 #include "engine/ident.h"
 
 #include <criterion/criterion.h>
@@ -16,13 +16,13 @@ static const struct {
     { "", 0, "the device id is empty" },
     { "a\xff", 0, "not UTF-8" },
     { "\x80", 0, "not UTF-8" },
-    { "\xc0\xaf", 0, "not UTF-8" },             /* overlong '/' */
+    { "\xc0\xaf", 0, "not UTF-8" }, /* overlong '/' */
     { "\xe0\x80\xaf", 0, "not UTF-8" },
     { "\xf0\x80\x80\xaf", 0, "not UTF-8" },
-    { "\xed\xa0\x80", 0, "not UTF-8" },         /* a surrogate */
-    { "\xf4\x90\x80\x80", 0, "not UTF-8" },     /* beyond U+10FFFF */
+    { "\xed\xa0\x80", 0, "not UTF-8" },     /* a surrogate */
+    { "\xf4\x90\x80\x80", 0, "not UTF-8" }, /* beyond U+10FFFF */
     { "\xf8\x88\x80\x80\x80", 0, "not UTF-8" },
-    { "a\xc3", 0, "not UTF-8" },                /* cut off */
+    { "a\xc3", 0, "not UTF-8" }, /* cut off */
     { "a\xe2\x82", 0, "not UTF-8" },
     { "a\0b", 3, "NUL" },
     { "a\nb", 0, "control or invisible" },
@@ -30,10 +30,10 @@ static const struct {
     { "a\x7f", 0, "control or invisible" },
     { "a\xc2\x80", 0, "control or invisible" }, /* C1 */
     { "a\xc2\x9f", 0, "control or invisible" },
-    { "a\u200bb", 0, "control or invisible" },  /* zero-width space */
-    { "a\u200f", 0, "control or invisible" },   /* right-to-left mark */
+    { "a\u200bb", 0, "control or invisible" }, /* zero-width space */
+    { "a\u200f", 0, "control or invisible" },  /* right-to-left mark */
     { "a\u2028b", 0, "control or invisible" },
-    { "a\u202eb", 0, "control or invisible" },  /* right-to-left override */
+    { "a\u202eb", 0, "control or invisible" }, /* right-to-left override */
     { "a\u2066b", 0, "control or invisible" },
     { "\ufeffa", 0, "control or invisible" },
     { "a\u061cb", 0, "control or invisible" },
@@ -53,8 +53,8 @@ static const struct {
     { "com1", 0, "reserved file name on Windows" },
     { "LPT9.log", 0, "reserved file name on Windows" },
     { NINETY "1234567", 0, "more than 96 octets" },
-    { NINETY "12345ü", 0, "more than 96 octets" },   /* 97 octets as it stands */
-    { NINETY "1234:", 0, "more than 96 octets" },    /* 95 octets, 97 encoded */
+    { NINETY "12345ü", 0, "more than 96 octets" }, /* 97 octets as it stands */
+    { NINETY "1234:", 0, "more than 96 octets" },  /* 95 octets, 97 encoded */
 };
 
 Test(ident, every_class_of_refusal)
@@ -64,7 +64,8 @@ Test(ident, every_class_of_refusal)
         struct cm_error err = { 0 };
         char *exact = malloc(len + 1); /* a sanitizer sees reading past it */
         memcpy(exact + 1, refused[i].id, len);
-        cr_expect_eq(cm_id_check(cm_span(exact + 1, len), &err), CM_E_INPUT, "%zu (%s) is accepted", i, refused[i].id);
+        cr_expect_eq(cm_id_check(cm_span(exact + 1, len), &err), CM_E_INPUT, "%zu (%s) is accepted", i,
+                     refused[i].id);
         cr_expect_not_null(strstr(err.what, refused[i].words), "%zu: %s", i, err.what);
         for (const char *c = err.what; *c != '\0'; c++)
             cr_assert(*c >= 0x20 && *c < 0x7f, "%zu: the message itself is not printable", i);
@@ -75,9 +76,33 @@ Test(ident, every_class_of_refusal)
 Test(ident, everything_else_is_accepted)
 {
     static const char *const fine[] = {
-        "a", "0", "SN00000001", "a.b", ".a", "a-", "_", "~x", "a b", "urn:dev:mac:02:00", "Gerät", "日本", "😀",
-        "02:00:00:00:00:01", "a+b", "100%", "a=b", "CON1", "COM0", "COM10", "CONSOLE", "xCON", "LPT", "a\"b", "{id}",
-        NINETY "123456", NINETY "12345-",
+        "a",
+        "0",
+        "SN00000001",
+        "a.b",
+        ".a",
+        "a-",
+        "_",
+        "~x",
+        "a b",
+        "urn:dev:mac:02:00",
+        "Gerät",
+        "日本",
+        "😀",
+        "02:00:00:00:00:01",
+        "a+b",
+        "100%",
+        "a=b",
+        "CON1",
+        "COM0",
+        "COM10",
+        "CONSOLE",
+        "xCON",
+        "LPT",
+        "a\"b",
+        "{id}",
+        NINETY "123456",
+        NINETY "12345-",
     };
 
     for (size_t i = 0; i < CM_COUNT(fine); i++) {
@@ -145,9 +170,15 @@ Test(ident, utf8_characters)
         const char *text;
         size_t len;
         uint32_t code;
-    } chars[] = { { "A", 1, 'A' },           { "\x7f", 1, 0x7f },          { "\xc2\x80", 2, 0x80 },
-                  { "\xdf\xbf", 2, 0x7ff },  { "\xe0\xa0\x80", 3, 0x800 }, { "\xed\x9f\xbf", 3, 0xd7ff },
-                  { "\xee\x80\x80", 3, 0xe000 }, { "\xef\xbf\xbf", 3, 0xffff }, { "\xf0\x90\x80\x80", 4, 0x10000 },
+    } chars[] = { { "A", 1, 'A' },
+                  { "\x7f", 1, 0x7f },
+                  { "\xc2\x80", 2, 0x80 },
+                  { "\xdf\xbf", 2, 0x7ff },
+                  { "\xe0\xa0\x80", 3, 0x800 },
+                  { "\xed\x9f\xbf", 3, 0xd7ff },
+                  { "\xee\x80\x80", 3, 0xe000 },
+                  { "\xef\xbf\xbf", 3, 0xffff },
+                  { "\xf0\x90\x80\x80", 4, 0x10000 },
                   { "\xf4\x8f\xbf\xbf", 4, 0x10ffff } };
 
     for (size_t i = 0; i < CM_COUNT(chars); i++) {

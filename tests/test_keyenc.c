@@ -1,7 +1,7 @@
 /* Goal: keys are written octet for octet as libcrypto writes them (SubjectPublicKeyInfo, PKCS#8, traditional
  * form, and the PEM of each), for the scalars and numbers where encoders go wrong: the least, the greatest,
- * leading zero octets, a leading one bit. And the numbers are right: known answers from RFCs. Method: one pair
- * goes through cm_keyenc and, as an EVP_PKEY of the same numbers, through libcrypto's encoders. */
+ * leading zero octets, a leading one bit. And the numbers are right: known answers from RFCs. Method: one
+ * pair goes through cm_keyenc and, as an EVP_PKEY of the same numbers, through libcrypto's encoders. */
 #include "engine/keyenc.h"
 #include "engine/pem.h"
 #include "tests/t_authority.h"
@@ -19,7 +19,8 @@ struct der {
     size_t len;
 };
 
-static void ours(void (*put)(struct cm_der *, const struct cm_keypair *), const struct cm_keypair *k, struct der *out)
+static void ours(void (*put)(struct cm_der *, const struct cm_keypair *), const struct cm_keypair *k,
+                 struct der *out)
 {
     struct cm_der d = cm_der(out->data, sizeof out->data);
 
@@ -191,8 +192,8 @@ Test(keyenc, drawn_keys_of_every_algorithm, .timeout = 280)
  * make no key: only their encoding is looked at. */
 Test(keyenc, rsa_numbers_of_every_width)
 {
-    static const uint8_t lead[][3] = { { 0, 0, 0 }, { 0, 0, 0x80 }, { 0, 0x7f, 0 }, { 0, 0x80, 0 }, { 0x7f, 0, 0 },
-                                       { 0x80, 0, 0 }, { 0xff, 0, 0 }, { 0, 0, 1 } };
+    static const uint8_t lead[][3] = { { 0, 0, 0 },    { 0, 0, 0x80 }, { 0, 0x7f, 0 }, { 0, 0x80, 0 },
+                                       { 0x7f, 0, 0 }, { 0x80, 0, 0 }, { 0xff, 0, 0 }, { 0, 0, 1 } };
     struct cm_keypair k = { .alg = cm_keyalg_find("RSA-2048"), .len = 256, .e = { 0, 0, 0, 0, 0, 1, 0, 1 } };
     uint8_t *const part[] = { k.d, k.p, k.q, k.dp, k.dq, k.qinv };
 
@@ -274,7 +275,8 @@ static void known_rsa(const struct cm_keyalg *alg, const char *distances, const 
         bn[i] = BN_new();
     cr_assert_eq(sscanf(distances, "%lu,%lu", &dp, &dq), 2);
     cr_assert(BN_set_word(bn[T], 3) == 1 && BN_lshift(bn[T], bn[T], (int) alg->bits / 2 - 2) == 1);
-    cr_assert(BN_copy(bn[P], bn[T]) && BN_add_word(bn[P], dp) && BN_copy(bn[Q], bn[T]) && BN_add_word(bn[Q], dq));
+    cr_assert(BN_copy(bn[P], bn[T]) && BN_add_word(bn[P], dp) && BN_copy(bn[Q], bn[T]) &&
+              BN_add_word(bn[Q], dq));
     cr_assert(BN_mul(bn[N], bn[P], bn[Q], ctx) && BN_sub(bn[P1], bn[P], BN_value_one()) &&
               BN_sub(bn[Q1], bn[Q], BN_value_one()) && BN_gcd(bn[T], bn[P1], bn[Q1], ctx) &&
               BN_mul(bn[L], bn[P1], bn[Q1], ctx) && BN_div(bn[L], NULL, bn[L], bn[T], ctx) &&

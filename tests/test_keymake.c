@@ -1,6 +1,6 @@
 /* Goal: drawn keys are fresh, in range and of the size that was asked for; a scalar out of range is refused.
- * Method: many keys of each algorithm side by side; scalars on both sides of the range. Whether the public key
- * goes with the private one is test_keyenc's. */
+ * Method: many keys of each algorithm side by side; scalars on both sides of the range. Whether the public
+ * key goes with the private one is test_keyenc's. */
 #include "tests/t_mill.h"
 
 #include <criterion/criterion.h>
@@ -16,7 +16,8 @@ static struct cm_keymaker *open_maker(const struct cm_keyalg *alg)
 
 static bool same_public(const struct cm_keypair *a, const struct cm_keypair *b)
 {
-    return a->alg->family == CM_KEYFAM_RSA ? memcmp(a->n, b->n, a->len) == 0 : memcmp(a->pub, b->pub, a->pub_len) == 0;
+    return a->alg->family == CM_KEYFAM_RSA ? memcmp(a->n, b->n, a->len) == 0
+                                           : memcmp(a->pub, b->pub, a->pub_len) == 0;
 }
 
 Test(keymake, no_two_keys_are_the_same, .timeout = 60)

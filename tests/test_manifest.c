@@ -1,6 +1,6 @@
-/* Goal: the manifest holds exactly the rows of synced commits, each commit ending on a multiple of 4096, and its
- * index finds them; after a failure nothing is left of the commit under way. Method: batches with made-up rows
- * and places; the file is read with jansson, the index by its own reader. */
+/* Goal: the manifest holds exactly the rows of synced commits, each commit ending on a multiple of 4096, and
+ * its index finds them; after a failure nothing is left of the commit under way. Method: batches with made-up
+ * rows and places; the file is read with jansson, the index by its own reader. */
 #include "io/index.h"
 #include "io/sinks.h"
 #include "tests/t_plant.h"
@@ -85,7 +85,8 @@ static void expect_rows(uint64_t rows, bool indexed)
     struct cm_error err = { 0 };
 
     (void) snprintf(path, sizeof path, "%s/manifest.ndjson", place.out);
-    cr_assert_eq(cm_index_open(place.out, (uint64_t) size_of("manifest.ndjson"), &index, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_index_open(place.out, (uint64_t) size_of("manifest.ndjson"), &index, &err), CM_OK, "%s",
+                 err.what);
     cr_expect_eq(index != NULL, indexed);
     FILE *f = fopen(path, "r");
     cr_assert_not_null(f);
@@ -101,12 +102,15 @@ static void expect_rows(uint64_t rows, bool indexed)
         cr_expect_str_eq(json_string_value(json_object_get(row, "device_id")), id);
         const json_t *chain = json_object_get(row, "chain");
         cr_expect_str_eq(json_string_value(json_object_get(chain, "segment")), place_name);
-        cr_expect_geq(json_integer_value(json_object_get(chain, "offset")), (json_int_t) (batch * 4096 + 512));
+        cr_expect_geq(json_integer_value(json_object_get(chain, "offset")),
+                      (json_int_t) (batch * 4096 + 512));
         const char *cert_id = json_string_value(json_object_get(row, "certificate_id"));
         if (index != NULL) {
             cr_expect_eq(cm_index_find(index, CM_INDEX_DEVICE, cm_span_str(id), offset, &count, &err), CM_OK);
             cr_expect(count == 1 && offset[0] == at, "row %llu", (unsigned long long) n);
-            cr_expect_eq(cm_index_find(index, CM_INDEX_CERTIFICATE, cm_span_str(cert_id), offset, &count, &err), CM_OK);
+            cr_expect_eq(
+                cm_index_find(index, CM_INDEX_CERTIFICATE, cm_span_str(cert_id), offset, &count, &err),
+                CM_OK);
             cr_expect(count == 1 && offset[0] == at, "row %llu", (unsigned long long) n);
         }
         at += (uint64_t) len;

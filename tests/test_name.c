@@ -1,16 +1,19 @@
-/* Goal: a subject is parsed as it was meant, its text is what libcrypto prints (RFC 4514), and values that X.520
- * or the string type forbid are refused with the attribute's name. Method: X509_NAME_print_ex over names that
- * libcrypto built from the same values. The DER is test_tbs's; here only that put_der equals it. */
+/* Goal: a subject is parsed as it was meant, its text is what libcrypto prints (RFC 4514), and values that
+ * X.520 or the string type forbid are refused with the attribute's name. Method: X509_NAME_print_ex over
+ * names that libcrypto built from the same values. The DER is test_tbs's; here only that put_der equals it.
+ */
 #include "tests/t_mill.h"
 
 #include <criterion/criterion.h>
 
 /* Values that escaping must get right: edges, specials, controls, UTF-8. */
 static const char *const awkward[] = {
-    "a", " ", "  ", "   ", " a", "a ", " a ", "a b", "#a", "a#", " #", "##", ",", "+", "\"", "\\", "<", ">", ";",
-    "=", "a=b", ",a", "a,", "\"a\"", "\\a\\", "a;b<c>d+e,f", "/", "a/b", "ü", "日本", "😀", "ü,ö", " ü ", "#ü",
-    "\x01", "a\x1f", "\x7f", "a\tb", "\n", "a\r\n", "\\,", "\\20", "{", "a'b", "a(b)c", "a*b", "a?b", "\u00a0",
-    "\u2028", "\xc2\x80", "1.2.3", "CN=x", "a\\", "\xef\xbf\xbd",
+    "a",    " ",    "  ",     "   ",    " a",       "a ",    " a ",   "a b",         "#a",
+    "a#",   " #",   "##",     ",",      "+",        "\"",    "\\",    "<",           ">",
+    ";",    "=",    "a=b",    ",a",     "a,",       "\"a\"", "\\a\\", "a;b<c>d+e,f", "/",
+    "a/b",  "ü",    "日本",   "😀",      "ü,ö",      " ü ",   "#ü",    "\x01",        "a\x1f",
+    "\x7f", "a\tb", "\n",     "a\r\n",  "\\,",      "\\20",  "{",     "a'b",         "a(b)c",
+    "a*b",  "a?b",  "\u00a0", "\u2028", "\xc2\x80", "1.2.3", "CN=x",  "a\\",         "\xef\xbf\xbd",
 };
 
 /* "/TYPE=value" with '/', '+' and '\' escaped as name.h says, braces left alone. */
@@ -43,8 +46,8 @@ static void expect_text(const struct t_ask *ask)
     cm_name_put_text(&name, &v, &w);
     cr_assert_geq(X509_NAME_print_ex(bio, theirs, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB), 0);
     const size_t len = (size_t) BIO_get_mem_data(bio, &expected);
-    cr_expect(cm_writer_ok(&w) && cm_span_eq(cm_span(ours, w.len), cm_span(expected, len)), "\"%.*s\" is not \"%.*s\"",
-              (int) w.len, ours, (int) len, expected);
+    cr_expect(cm_writer_ok(&w) && cm_span_eq(cm_span(ours, w.len), cm_span(expected, len)),
+              "\"%.*s\" is not \"%.*s\"", (int) w.len, ours, (int) len, expected);
 
     /* And the DER. */
     static uint8_t buf[8192];
@@ -131,7 +134,8 @@ Test(name, slips_are_named)
     for (size_t i = 0; i < CM_COUNT(unparsable); i++) {
         struct cm_name name;
         struct cm_error err = { 0 };
-        cr_expect_eq(cm_name_parse(unparsable[i].subject, &name, &err), CM_E_USAGE, "%s", unparsable[i].subject);
+        cr_expect_eq(cm_name_parse(unparsable[i].subject, &name, &err), CM_E_USAGE, "%s",
+                     unparsable[i].subject);
         cr_expect_not_null(strstr(err.what, unparsable[i].words), "%s: %s", unparsable[i].subject, err.what);
     }
 }

@@ -1,5 +1,5 @@
-/* Goal: a pattern expands to what its placeholders say, and a slip is found before anything is minted. Method:
- * tables of texts with their expansion, or with words of their refusal. */
+/* Goal: a pattern expands to what its placeholders say, and a slip is found before anything is minted.
+ * Method: tables of texts with their expansion, or with words of their refusal. */
 #include "engine/pattern.h"
 #include "tests/t_oracle.h"
 
@@ -19,8 +19,9 @@ static void teardown(void)
 
 static struct cm_values values(void)
 {
-    return (struct cm_values) { .id = cm_span_str("SN-ü"), .seq = 255, .mac = 0x02a0b1c2d3ffull,
-                                .run_id = t_run_id, .hasher = &hasher };
+    return (struct cm_values) {
+        .id = cm_span_str("SN-ü"), .seq = 255, .mac = 0x02a0b1c2d3ffull, .run_id = t_run_id, .hasher = &hasher
+    };
 }
 
 static const struct {

@@ -1,5 +1,5 @@
-/* Goal: the PEM writer makes RFC 7468 text, the same as libcrypto's, for every length and every octet, and says
- * beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. */
+/* Goal: the PEM writer makes RFC 7468 text, the same as libcrypto's, for every length and every octet, and
+ * says beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. */
 #include "engine/pem.h"
 #include "tests/t_authority.h"
 

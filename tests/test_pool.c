@@ -1,6 +1,6 @@
-/* Goal: batches lie where they should (aligned, apart, keys in the secret slab), come out empty and go home wiped;
- * memory that can't be locked is told. Method: every octet of every part of every batch is written and read.
- * Threads are stress_pool.c's. */
+/* Goal: batches lie where they should (aligned, apart, keys in the secret slab), come out empty and go home
+ * wiped; memory that can't be locked is told. Method: every octet of every part of every batch is written and
+ * read. Threads are stress_pool.c's. */
 #include "engine/pool.h"
 
 #include <criterion/criterion.h>
@@ -11,7 +11,9 @@
 
 enum { BATCHES = 5 };
 
-static const struct cm_batch_plan plan = { .devices = 7, .ids = 100, .chain = 12288, .keys = 8192, .rows = 5000 };
+static const struct cm_batch_plan plan = {
+    .devices = 7, .ids = 100, .chain = 12288, .keys = 8192, .rows = 5000
+};
 
 static struct cm_pool *open_pool(void)
 {
@@ -69,7 +71,8 @@ Test(pool, parts_do_not_overlap)
         cr_expect(all(b[i]->chain, plan.chain, w) && all(b[i]->keys, plan.keys, w + 1) &&
                       all(b[i]->rows, plan.rows, w + 2) && all(b[i]->ids, plan.ids, w + 3) &&
                       all(b[i]->random, (size_t) plan.devices * CM_SERIAL_RANDOM, w + 4) &&
-                      all(b[i]->rec, plan.devices * sizeof b[i]->rec[0], w + 5), "batch %u", i);
+                      all(b[i]->rec, plan.devices * sizeof b[i]->rec[0], w + 5),
+                  "batch %u", i);
         for (uint32_t k = 0; k < i; k++)
             cr_expect_neq(b[i]->index, b[k]->index);
     }
@@ -149,5 +152,6 @@ Test(pool, its_size_is_told)
 
     cr_expect_eq(cm_pool_bytes(&plan, 10), 10 * one);
     cr_expect_geq(one, plan.chain + plan.keys + plan.rows + plan.ids + 7 * (sizeof(struct cm_rec) + 12));
-    cr_expect_lt(one, plan.chain + plan.keys + plan.rows + plan.ids + 7 * (sizeof(struct cm_rec) + 12) + 3 * 4096);
+    cr_expect_lt(one,
+                 plan.chain + plan.keys + plan.rows + plan.ids + 7 * (sizeof(struct cm_rec) + 12) + 3 * 4096);
 }

@@ -1,6 +1,6 @@
-/* Goal: a slip in a profile is told with the line where it stands, before anything is minted; placeholders are
- * found wherever OpenSSL's configuration syntax puts them, and nowhere else. Method: tables of texts. What a
- * right profile does to certificates is test_tbs's. */
+/* Goal: a slip in a profile is told with the line where it stands, before anything is minted; placeholders
+ * are found wherever OpenSSL's configuration syntax puts them, and nowhere else. Method: tables of texts.
+ * What a right profile does to certificates is test_tbs's. */
 #include "engine/profile.h"
 #include "engine/ossl.h"
 
@@ -13,9 +13,11 @@ static const struct {
 } bad[] = {
     { "", "has no [profile] section" },
     { "extensions = e\n[e]\nx = y\n", "has no [profile] section" },
-    { HEAD "extension = e\n[e]\n", "line 4: unknown key \"extension\" in [profile]; did you mean \"extensions\"?" },
+    { HEAD "extension = e\n[e]\n",
+      "line 4: unknown key \"extension\" in [profile]; did you mean \"extensions\"?" },
     { HEAD "\n# x\nKeys = P-256\n", "line 6: unknown key \"Keys\" in [profile]; did you mean \"keys\"?" },
-    { HEAD "signature = x\n", "line 4: unknown key \"signature\" in [profile]; did you mean \"signatures\"?" },
+    { HEAD "signature = x\n",
+      "line 4: unknown key \"signature\" in [profile]; did you mean \"signatures\"?" },
     { HEAD "zzz = x\n[e]\nkeyUsage = digitalSignature\n", "line 4: unknown key \"zzz\" in [profile]" },
     { HEAD "subject = /CN={ID}\n", "line 4: unknown placeholder at \"{ID}" },
     { HEAD "[e]\nsubjectAltName = DNS:{host}\n", "line 5: unknown placeholder at \"{host}" },
@@ -41,9 +43,10 @@ Test(profile, slips_are_told_with_their_line)
     for (size_t i = 0; i < CM_COUNT(bad); i++) {
         struct cm_profile *p = NULL;
         struct cm_error err = { 0 };
-        cr_expect_eq(cm_profile_open("slip", cm_span_str(bad[i].text), &p, &err), CM_E_INPUT, "%zu: %s", i, bad[i].text);
-        cr_expect(strstr(err.what, bad[i].words) != NULL && strncmp(err.what, "profile slip", 12) == 0, "%zu: \"%s\"", i,
-                  err.what);
+        cr_expect_eq(cm_profile_open("slip", cm_span_str(bad[i].text), &p, &err), CM_E_INPUT, "%zu: %s", i,
+                     bad[i].text);
+        cr_expect(strstr(err.what, bad[i].words) != NULL && strncmp(err.what, "profile slip", 12) == 0,
+                  "%zu: \"%s\"", i, err.what);
         cr_expect_null(p);
     }
 }
@@ -111,7 +114,8 @@ Test(profile, marks_of_a_text)
 
     cr_assert_eq(cm_profile_mark(p, "URI:a#{id}{seq}", &marked, &err), CM_OK, "%s", err.what);
     cr_expect_eq(strlen(marked), 6 + 2 * CM_MARK_LEN);
-    cr_expect_eq(cm_profile_mark_at(p, (const uint8_t *) marked + 6, CM_MARK_LEN), 0, "the profile's own {id}");
+    cr_expect_eq(cm_profile_mark_at(p, (const uint8_t *) marked + 6, CM_MARK_LEN), 0,
+                 "the profile's own {id}");
     cr_expect_eq(cm_profile_mark_at(p, (const uint8_t *) marked + 6 + CM_MARK_LEN, CM_MARK_LEN), 1);
     cr_expect_eq(cm_profile_mark_at(p, (const uint8_t *) marked + 6, CM_MARK_LEN - 1), -1, "cut off");
     cr_expect_eq(cm_profile_mark_at(p, (const uint8_t *) marked + 5, CM_MARK_LEN), -1);
@@ -155,14 +159,16 @@ Test(profile, algorithms_that_it_lists)
 {
     struct cm_profile *p = open_ok("[profile]\nextensions = e\nkeys = P-256, p-384\tEd25519\n"
                                    "signatures = ecdsa-with-SHA256\n[e]\nx = y\n");
-    const struct cm_sigalg *sha256 = cm_sigalg_find("ecdsa-with-SHA256"), *sha384 = cm_sigalg_find("ecdsa-with-SHA384");
+    const struct cm_sigalg *sha256 = cm_sigalg_find("ecdsa-with-SHA256"),
+                           *sha384 = cm_sigalg_find("ecdsa-with-SHA384");
     struct cm_error err = { 0 };
 
     cr_expect_eq(cm_profile_check(p, cm_keyalg_find("P-256"), sha256, &err), CM_OK);
     cr_expect_eq(cm_profile_check(p, cm_keyalg_find("P-384"), sha256, &err), CM_OK);
     cr_expect_eq(cm_profile_check(p, cm_keyalg_find("Ed25519"), sha256, &err), CM_OK);
     cr_expect_eq(cm_profile_check(p, cm_keyalg_find("P-521"), sha256, &err), CM_E_USAGE);
-    cr_expect_not_null(strstr(err.what, "does not allow P-521 device keys; it allows P-256, p-384"), "%s", err.what);
+    cr_expect_not_null(strstr(err.what, "does not allow P-521 device keys; it allows P-256, p-384"), "%s",
+                       err.what);
     cr_expect_eq(cm_profile_check(p, cm_keyalg_find("P-256"), sha384, &err), CM_E_USAGE);
     cr_expect_not_null(strstr(err.what, "signed with ecdsa-with-SHA384"), "%s", err.what);
     cm_profile_close(p);
@@ -176,10 +182,17 @@ static const struct {
     const char *set, *id;
     bool fits;
 } sets[] = {
-    { "a-zA-Z0-9:_-", "aZ09:_-", true },  { "a-zA-Z0-9:_-", "a.b", false }, { "a-zA-Z0-9:_-", "a b", false },
-    { "a-zA-Z0-9:_-", "ü", false },       { "a-z", "`", false },            { "a-z", "{", false },
-    { "a-z", "-", false },                { "-a", "-a", true },             { "abc", "abcabc", true },
-    { "abc", "abd", false },              { "0-9", "", true },
+    { "a-zA-Z0-9:_-", "aZ09:_-", true },
+    { "a-zA-Z0-9:_-", "a.b", false },
+    { "a-zA-Z0-9:_-", "a b", false },
+    { "a-zA-Z0-9:_-", "ü", false },
+    { "a-z", "`", false },
+    { "a-z", "{", false },
+    { "a-z", "-", false },
+    { "-a", "-a", true },
+    { "abc", "abcabc", true },
+    { "abc", "abd", false },
+    { "0-9", "", true },
 };
 
 Test(profile, characters_of_ids)
@@ -187,7 +200,8 @@ Test(profile, characters_of_ids)
     for (size_t i = 0; i < CM_COUNT(sets); i++) {
         char text[160];
         struct cm_error err = { 0 };
-        (void) snprintf(text, sizeof text, "[profile]\nextensions = e\nid_characters = %s\n[e]\nx = y\n", sets[i].set);
+        (void) snprintf(text, sizeof text, "[profile]\nextensions = e\nid_characters = %s\n[e]\nx = y\n",
+                        sets[i].set);
         struct cm_profile *p = open_ok(text);
         const cm_err rc = cm_profile_check_id(p, cm_span_str(sets[i].id), &err);
         cr_expect_eq(rc, sets[i].fits ? CM_OK : CM_E_INPUT, "%s in %s", sets[i].id, sets[i].set);

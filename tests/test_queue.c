@@ -1,5 +1,6 @@
-/* Goal: a queue hands batches on in order, waits as long as it was told, and after closing says whose each batch
- * is. Method: one thread where that is enough; a second one only to be woken. Races are stress_queue.c's. */
+/* Goal: a queue hands batches on in order, waits as long as it was told, and after closing says whose each
+ * batch is. Method: one thread where that is enough; a second one only to be woken. Races are
+ * stress_queue.c's. */
 #include "engine/batch.h"
 #include "engine/queue.h"
 

@@ -1,5 +1,5 @@
-/* Goal: a row is one line of JSON with exactly the keys of docs/formats.md, in their order, and every value is
- * what went in. Method: jansson reads what we write; numbers are compared with libcrypto's. */
+/* Goal: a row is one line of JSON with exactly the keys of docs/formats.md, in their order, and every value
+ * is what went in. Method: jansson reads what we write; numbers are compared with libcrypto's. */
 #include "engine/row.h"
 #include "engine/ossl.h"
 #include "tests/t_plant.h"
@@ -7,12 +7,34 @@
 #include <criterion/criterion.h>
 
 static const char *const keys[] = {
-    "run_id", "seq", "device_id", "lot", "sku", "order", "profile", "subject", "certificate_id", "ca_certificate_id",
-    "serial", "serial_dec", "key_alg", "sig_alg", "spki_sha256", "ski", "thumbprint_sha1", "not_before", "not_after",
-    "chain", "key", "minted_at", "attributes", "superseded_by",
+    "run_id",
+    "seq",
+    "device_id",
+    "lot",
+    "sku",
+    "order",
+    "profile",
+    "subject",
+    "certificate_id",
+    "ca_certificate_id",
+    "serial",
+    "serial_dec",
+    "key_alg",
+    "sig_alg",
+    "spki_sha256",
+    "ski",
+    "thumbprint_sha1",
+    "not_before",
+    "not_after",
+    "chain",
+    "key",
+    "minted_at",
+    "attributes",
+    "superseded_by",
 };
 
-static const char awkward[] = "q\" b\\ /s \x01\x02\x1f\n\r\t\b\f\x7f ü 日本 😀 \xc2\x80 \xe2\x80\xa8 </script> {id}";
+static const char awkward[] =
+    "q\" b\\ /s \x01\x02\x1f\n\r\t\b\f\x7f ü 日本 😀 \xc2\x80 \xe2\x80\xa8 </script> {id}";
 
 struct rendered {
     uint8_t text[8192];
@@ -70,8 +92,10 @@ static void render(enum cm_layout layout, const uint8_t *ski, struct rendered *o
     cr_assert(cm_writer_ok(&w));
     cr_expect_eq(rec.row_off, 7);
     cr_expect_eq(rec.row_off + rec.row_len, w.len);
-    cr_expect_leq(rec.row_len, CM_ROW_FIXED + cm_row_texts_len(&texts) + 2 * (dev.id.len + dev.subject.len) +
-                                   6 * dev.id.len, "the bound that batches are planned by");
+    cr_expect_leq(rec.row_len,
+                  CM_ROW_FIXED + cm_row_texts_len(&texts) + 2 * (dev.id.len + dev.subject.len) +
+                      6 * dev.id.len,
+                  "the bound that batches are planned by");
     const struct cm_batch b = { .rows = rows, .unit = 12, .chain_base = 40960, .key_base = 8192 };
     out->w = cm_writer(out->text, sizeof out->text - 1);
     cm_row_place(&b, &rec, layout, &out->w);
@@ -83,8 +107,8 @@ static void render(enum cm_layout layout, const uint8_t *ski, struct rendered *o
     cm_row_texts_close(&texts);
 }
 
-static void expect_blob(const json_t *row, const char *key, const char *place, json_int_t offset, json_int_t length,
-                        const char *xxh3, const char *sha256)
+static void expect_blob(const json_t *row, const char *key, const char *place, json_int_t offset,
+                        json_int_t length, const char *xxh3, const char *sha256)
 {
     const json_t *b = json_object_get(row, key);
     const bool tar = offset >= 0;

@@ -1,6 +1,6 @@
-/* Goal: a run directory is made with the right modes, taken only when it is empty, locked against a second run,
- * and nothing of it is left when the run can't begin. Method: directories in every state that a user may point
- * at. */
+/* Goal: a run directory is made with the right modes, taken only when it is empty, locked against a second
+ * run, and nothing of it is left when the run can't begin. Method: directories in every state that a user may
+ * point at. */
 #include "io/file.h"
 #include "io/rundir.h"
 #include "tests/t_plant.h"

@@ -1,8 +1,8 @@
 /* Goal: the contract of engine/sink.h, for every bundle sink: what was put is on disk at the place that was
- * told, bit for bit; names are .part until a sync covers them; after a failure every batch comes back and only
- * what was synced is left, under final names. Method: a table of ways (sink and kind of aio), each driven as the
- * pipeline does, with copies of all images to compare with; a limit on the size of files and a tiny file system
- * stand for the disk that fails. */
+ * told, bit for bit; names are .part until a sync covers them; after a failure every batch comes back and
+ * only what was synced is left, under final names. Method: a table of ways (sink and kind of aio), each
+ * driven as the pipeline does, with copies of all images to compare with; a limit on the size of files and a
+ * tiny file system stand for the disk that fails. */
 #include "io/sinks.h"
 #include "tests/t_sinkrig.h"
 
@@ -89,7 +89,8 @@ Test(sink, what_was_put_is_there, .timeout = 60)
     }
 }
 
-/* A segment takes as many batches as fit; one that is larger than the bound alone gets a segment of its own. */
+/* A segment takes as many batches as fit; one that is larger than the bound alone gets a segment of its own.
+ */
 Test(sink, segments_roll_at_their_bound, .timeout = 60)
 {
     static const uint64_t bounds[] = { 4096, 40 << 10, 60 << 10 };
@@ -110,7 +111,8 @@ Test(sink, segments_roll_at_their_bound, .timeout = 60)
                 at = fits ? at : 0;
                 cr_expect_eq(c->unit, last == NULL ? 0 : last->unit + !fits, "%u", i);
                 cr_expect_eq(c->chain_base, at, "%u", i);
-                cr_expect(last == NULL || c->key_base == (fits ? last->key_base + last->keys_len : 0), "%u", i);
+                cr_expect(last == NULL || c->key_base == (fits ? last->key_base + last->keys_len : 0), "%u",
+                          i);
                 at += c->chain_len;
             }
             if (rig.way->layout == CM_LAYOUT_TAR) {
@@ -154,7 +156,7 @@ Test(sink, finish_takes_back_what_no_sync_covered, .timeout = 60)
             t_rig_commit(&rig, 2);
             sync_ok();
             const uint32_t synced = rig.put;
-            t_rig_commit(&rig, 1); /* cut, not synced */
+            t_rig_commit(&rig, 1);                                      /* cut, not synced */
             cr_assert_eq(t_rig_put(&rig, &err), CM_OK, "%s", err.what); /* not even cut */
             cr_assert_eq(t_rig_reap(&rig, &err), CM_OK, "%s", err.what);
             finish_ok();
@@ -232,7 +234,8 @@ static void expect_only_synced(uint32_t synced, const char *why)
     cr_expect_eq(part, 0, "%s, %s: %u unfinished", rig.way->name, why, part);
     const bool tree = rig.way->layout == CM_LAYOUT_TREE;
     const unsigned units = synced == 0 ? 0 : tree ? synced / 2 : rig.copy[synced - 1].unit + 1;
-    cr_expect_eq(whole, 2 * units, "%s, %s: %u names for %u synced batches", rig.way->name, why, whole, synced);
+    cr_expect_eq(whole, 2 * units, "%s, %s: %u names for %u synced batches", rig.way->name, why, whole,
+                 synced);
     if (!tree && synced > 0) { /* nothing behind what was synced */
         const struct t_copy *last = &rig.copy[synced - 1];
         expect_end("chains", last->unit, last->chain_base + last->chain_len);
@@ -272,8 +275,8 @@ Test(sink, a_limit_on_the_size_of_files, .timeout = 120)
 /* A file system of a few hundred KiB, where this process may mount one. */
 static bool mount_tiny(const char *at, const char *size)
 {
-    if (mkdir(at, 0755) != 0 || unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", at, "tmpfs", 0, size) != 0) {
+    if (mkdir(at, 0755) != 0 || unshare(CLONE_NEWNS) != 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("tmpfs", at, "tmpfs", 0, size) != 0) {
         const int os = errno;
         (void) rmdir(at);
         cr_log_warn("NOT TESTED: a tiny file system can't be mounted here: %s", strerror(os));
@@ -331,8 +334,10 @@ Test(sink, the_table_is_whole)
         bool driven = false;
         cr_expect_eq(cm_sink_find(ops->name), ops);
         cr_expect(ops->open != NULL && ops->put != NULL && ops->reap != NULL && ops->cut != NULL &&
-                      ops->sync != NULL && ops->finish != NULL && ops->close != NULL, "%s", ops->name);
-        cr_expect_neq((ops->caps & CM_SINK_BUNDLE) != 0, (ops->caps & CM_SINK_MANIFEST) != 0, "%s", ops->name);
+                      ops->sync != NULL && ops->finish != NULL && ops->close != NULL,
+                  "%s", ops->name);
+        cr_expect_neq((ops->caps & CM_SINK_BUNDLE) != 0, (ops->caps & CM_SINK_MANIFEST) != 0, "%s",
+                      ops->name);
         for (size_t w = 0; w < t_ways_count; w++)
             driven |= strcmp(t_ways[w].sink, ops->name) == 0;
         cr_expect(driven || (ops->caps & CM_SINK_MANIFEST) != 0 || strcmp(ops->name, "none") == 0,

@@ -1,5 +1,5 @@
-/* Goal: a counted run gives each number once, in order, in batches of any size, and a run that would repeat an id
- * or run over a number is refused beforehand. Method: batches of odd sizes against a plain loop. */
+/* Goal: a counted run gives each number once, in order, in batches of any size, and a run that would repeat
+ * an id or run over a number is refused beforehand. Method: batches of odd sizes against a plain loop. */
 #include "engine/source.h"
 #include "tests/t_oracle.h"
 
@@ -22,7 +22,9 @@ static void expect_all(struct cm_source *s, const struct t_ask *first, const cha
     uint64_t n = 0;
 
     for (;;) {
-        struct cm_batch b = { .cap = 1 + (uint32_t) (n % CAP), .rec = rec, .ids = ids, .plan = { .ids = sizeof ids } };
+        struct cm_batch b = {
+            .cap = 1 + (uint32_t) (n % CAP), .rec = rec, .ids = ids, .plan = { .ids = sizeof ids }
+        };
         const cm_err rc = s->ops->next(s, &b, NULL);
         if (rc == CM_E_END)
             break;
@@ -32,8 +34,8 @@ static void expect_all(struct cm_source *s, const struct t_ask *first, const cha
             const struct t_ask ask = { .seq = first->seq + n, .mac = first->mac + n };
             t_expand(&ask, text, expected);
             cr_assert(rec[i].seq == ask.seq && rec[i].mac == ask.mac && rec[i].id_len == strlen(expected) &&
-                      memcmp(ids + rec[i].id_off, expected, rec[i].id_len) == 0, "%.*s is not %s",
-                      (int) rec[i].id_len, ids + rec[i].id_off, expected);
+                          memcmp(ids + rec[i].id_off, expected, rec[i].id_len) == 0,
+                      "%.*s is not %s", (int) rec[i].id_len, ids + rec[i].id_off, expected);
         }
     }
     cr_expect_eq(n, count);
@@ -61,8 +63,11 @@ Test(source_count, every_device_once_and_in_order)
 {
     for (size_t i = 0; i < CM_COUNT(runs); i++) {
         const struct cm_pattern id = pattern_of(runs[i].id);
-        const struct cm_source_count_conf conf = { .id = &id, .start = runs[i].start, .count = runs[i].count,
-                                                   .mac_base = runs[i].mac_base, .run_id = t_run_id };
+        const struct cm_source_count_conf conf = { .id = &id,
+                                                   .start = runs[i].start,
+                                                   .count = runs[i].count,
+                                                   .mac_base = runs[i].mac_base,
+                                                   .run_id = t_run_id };
         const struct t_ask first = { .seq = runs[i].start, .mac = runs[i].mac_base };
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
@@ -100,8 +105,11 @@ Test(source_count, runs_that_can_not_be)
 {
     for (size_t i = 0; i < CM_COUNT(refused); i++) {
         const struct cm_pattern id = pattern_of(refused[i].id);
-        const struct cm_source_count_conf conf = { .id = &id, .start = refused[i].start, .count = refused[i].count,
-                                                   .mac_base = refused[i].mac_base, .run_id = t_run_id };
+        const struct cm_source_count_conf conf = { .id = &id,
+                                                   .start = refused[i].start,
+                                                   .count = refused[i].count,
+                                                   .mac_base = refused[i].mac_base,
+                                                   .run_id = t_run_id };
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
         cr_expect_eq(cm_source_count_open(&conf, &s, &err), CM_E_USAGE, "%zu", i);

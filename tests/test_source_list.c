@@ -1,6 +1,6 @@
 /* Goal: a list of devices is read as it was meant, whatever editor wrote it, and every fault is told with its
- * line before a key is made; a list that changes in between ends the run. Method: files with each peculiarity,
- * read to the end in batches of odd sizes; faults in a table. */
+ * line before a key is made; a list that changes in between ends the run. Method: files with each
+ * peculiarity, read to the end in batches of odd sizes; faults in a table. */
 #include "io/source_list.h"
 
 #include "engine/ident.h"
@@ -35,8 +35,12 @@ static void write_list(const void *data, size_t len)
 
 static cm_err open_list(bool fold_case, struct cm_source **out, struct cm_error *err)
 {
-    const struct cm_source_list_conf conf = { .path = path, .fold_case = fold_case, .mac_base = 10, .run_id = t_run_id,
-                                              .hasher = &hasher, .spill_dir = "/tmp" };
+    const struct cm_source_list_conf conf = { .path = path,
+                                              .fold_case = fold_case,
+                                              .mac_base = 10,
+                                              .run_id = t_run_id,
+                                              .hasher = &hasher,
+                                              .spill_dir = "/tmp" };
 
     return cm_source_list_open(&conf, out, err);
 }
@@ -52,7 +56,9 @@ static cm_err read_all(struct cm_source *s, char *out, size_t cap, struct cm_err
     cm_err rc = CM_OK;
 
     while (rc == CM_OK) {
-        struct cm_batch b = { .cap = 1 + (uint32_t) (n % CAP), .rec = rec, .ids = ids, .plan = { .ids = sizeof ids } };
+        struct cm_batch b = {
+            .cap = 1 + (uint32_t) (n % CAP), .rec = rec, .ids = ids, .plan = { .ids = sizeof ids }
+        };
         rc = s->ops->next(s, &b, err);
         for (uint32_t i = 0; rc == CM_OK && i < b.count; i++, n++) {
             cr_assert(rec[i].seq == n + 1 && rec[i].mac == 10 + n, "device %llu", (unsigned long long) n);
@@ -77,8 +83,12 @@ static const struct {
     { LIT("a\nb\nc"), "a|b|c" },
     { LIT("a\r\nb\r\n"), "a|b" },
     { LIT("a\r\nb"), "a|b" },
-    { LIT("\xef\xbb\xbf" "a\nb\n"), "a|b" },
-    { LIT("\xef\xbb\xbf" "\r\n\r\na\n"), "a" },
+    { LIT("\xef\xbb\xbf"
+          "a\nb\n"),
+      "a|b" },
+    { LIT("\xef\xbb\xbf"
+          "\r\n\r\na\n"),
+      "a" },
     { LIT("\n\na\n\n\nb\n\n"), "a|b" },
     { LIT("Gerät\n日本\n😀 x\n"), "Gerät|日本|😀 x" },
     { LIT("only"), "only" },
@@ -116,19 +126,25 @@ static const struct {
     { "empty", LIT(""), false, "holds no device id" },
     { "blank", LIT("\n\r\n\n"), false, "holds no device id" },
     { "only a mark", LIT("\xef\xbb\xbf\n"), false, "holds no device id" },
-    { "UTF-16, little", LIT("\xff\xfe" "a\0\n\0"), false, "is UTF-16; save it as UTF-8" },
+    { "UTF-16, little",
+      LIT("\xff\xfe"
+          "a\0\n\0"),
+      false, "is UTF-16; save it as UTF-8" },
     { "UTF-16, big", LIT("\xfe\xff\0a\0\n"), false, "is UTF-16" },
     { "gzip", LIT("\x1f\x8b\x08\0\0\0\0\0\0\x03\n"), false, "is compressed with gzip" },
     { "the same twice", LIT("a\n\nb\n\na\n"), false, "lines 1 and 5 hold the same device id" },
     { "twice, not side by side", LIT("z\na\nm\nb\na\nq\n"), false, "lines 2 and 5 hold the same" },
     { "thrice", LIT("a\na\na\n"), false, "lines 1 and 2 hold the same" },
     { "twice with another end", LIT("a\r\na"), false, "lines 1 and 2 hold the same" },
-    { "the same but for case", LIT("SN1\nb\nsn1\n"), true, "lines 1 and 3 hold the same device id (upper and lower" },
+    { "the same but for case", LIT("SN1\nb\nsn1\n"), true,
+      "lines 1 and 3 hold the same device id (upper and lower" },
     { "not UTF-8", LIT("a\nb\xff\n"), false, "line 2: device id \"b\\xff\" can't be used: it is not UTF-8" },
     { "Latin-1", LIT("a\n\nGer\xe4t\n"), false, "line 3: device id" },
     { "a NUL", LIT("a\nb\0c\n"), false, "line 2: " },
-    { "too long", LIT("a\n1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
-                      "234567\n"), false, "line 2: device id" },
+    { "too long",
+      LIT("a\n1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
+          "234567\n"),
+      false, "line 2: device id" },
     { "a path", LIT("a\n../b\n"), false, "line 2: " },
     { "a space at an end", LIT("a \n"), false, "line 1: " },
     { "a tab", LIT("a\tb\n"), false, "line 1: " },
@@ -203,7 +219,8 @@ Test(source_list, a_long_list, .init = setup, .fini = teardown, .timeout = 60)
             char expected[64];
             const int len = snprintf(expected, sizeof expected, "device-%d%.*s", (int) n, (int) n % 40,
                                      "0123456789012345678901234567890123456789");
-            cr_assert(rec[i].id_len == (uint32_t) len && memcmp(ids + rec[i].id_off, expected, (size_t) len) == 0);
+            cr_assert(rec[i].id_len == (uint32_t) len &&
+                      memcmp(ids + rec[i].id_off, expected, (size_t) len) == 0);
         }
     }
     cr_expect_eq(n, N);
@@ -228,7 +245,8 @@ static const struct {
     { "the same ids in another order", "a\nb\nc\n", "a\nc\nb\n" },
     { "an id that was never checked", "a\nb\nc\n", "a\n..\nc\n" },
     { "a longer one", "a\nb\nc\n",
-      "a\n12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678\nc\n" },
+      "a\n12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678"
+      "\nc\n" },
 };
 
 Test(source_list, a_change_ends_the_run, .init = setup, .fini = teardown)
@@ -262,8 +280,13 @@ static cm_err judge(void *arg, const struct cm_values *v, struct cm_error *err)
 Test(source_list, the_caller_judges_each, .init = setup, .fini = teardown)
 {
     unsigned seen = 0;
-    struct cm_source_list_conf conf = { .path = path, .mac_base = 10, .run_id = t_run_id, .hasher = &hasher,
-                                        .spill_dir = "/tmp", .check = judge, .check_arg = &seen };
+    struct cm_source_list_conf conf = { .path = path,
+                                        .mac_base = 10,
+                                        .run_id = t_run_id,
+                                        .hasher = &hasher,
+                                        .spill_dir = "/tmp",
+                                        .check = judge,
+                                        .check_arg = &seen };
     struct cm_source *s = NULL;
     struct cm_error err = { 0 };
 

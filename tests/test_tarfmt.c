@@ -1,7 +1,8 @@
-/* Goal: segments are archives for everybody: what we render is listed and extracted by GNU tar, bsdtar, busybox
- * and Python as we meant it, whatever the padding. Method: images of entries of many sizes, padded batch by
- * batch, with every gap from 512 to 4096; the tools read a file, and what they extract is compared. A tool that
- * is not there is named. The header's fields are also read here, by their offsets in IEEE 1003.1. */
+/* Goal: segments are archives for everybody: what we render is listed and extracted by GNU tar, bsdtar,
+ * busybox and Python as we meant it, whatever the padding. Method: images of entries of many sizes, padded
+ * batch by batch, with every gap from 512 to 4096; the tools read a file, and what they extract is compared.
+ * A tool that is not there is named. The header's fields are also read here, by their offsets in IEEE 1003.1.
+ */
 #include "engine/err.h"
 #include "engine/tarfmt.h"
 #include "tests/t_plant.h"
@@ -32,12 +33,14 @@ static void add_entry(struct image *m, size_t size)
     uint8_t *header = cm_put_room(&m->w, CM_TAR_BLOCK);
 
     /* Some names take all of their 100 octets. */
-    const int n = m->entries % 5 == 0
-                      ? snprintf(name, sizeof name, "%04zu%.92s.crt", m->entries,
-                                 "%C3%BCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                                 "xxxxxxxxxxxxxxxx")
-                      : snprintf(name, sizeof name, "%04zu.key", m->entries);
-    cm_tar_header(header, '0', cm_span(name, (size_t) n), size, m->entries % 2 == 0 ? 0600 : 0644, 1700000000);
+    const int n =
+        m->entries % 5 == 0
+            ? snprintf(name, sizeof name, "%04zu%.92s.crt", m->entries,
+                       "%C3%BCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                       "xxxxxxxxxxxxxxxx")
+            : snprintf(name, sizeof name, "%04zu.key", m->entries);
+    cm_tar_header(header, '0', cm_span(name, (size_t) n), size, m->entries % 2 == 0 ? 0600 : 0644,
+                  1700000000);
     uint8_t *data = cm_put_room(&m->w, size);
     for (size_t i = 0; i < size; i++)
         data[i] = octet(m->entries, i);

@@ -104,7 +104,8 @@ Test(tbs, every_profile_key_and_ca, .timeout = 280)
         for (size_t i = 0; i < cm_sigalg_count(); i++) {
             if (cm_sigalg_for_key(ca.key, cm_sigalg_at(i)->name, &side.sig, NULL) != CM_OK)
                 continue;
-            side = (struct side) { t_open_ca(t_span(&ca.pem), ca.key, side.sig->name), ca.x509, ca.key, side.sig };
+            side = (struct side) { t_open_ca(t_span(&ca.pem), ca.key, side.sig->name), ca.x509, ca.key,
+                                   side.sig };
             all_asks(&side, &same, &refused);
             cm_ca_close(side.ca);
             sigalgs++;
@@ -124,7 +125,8 @@ Test(tbs, every_profile_key_and_ca, .timeout = 280)
 static struct side open_side(struct t_ca *ca, const char *key, const char *sig)
 {
     t_ca_init(ca, key, "ecdsa-with-SHA256");
-    return (struct side) { t_open_ca(t_span(&ca->pem), ca->key, sig), ca->x509, ca->key, cm_sigalg_find(sig) };
+    return (struct side) { t_open_ca(t_span(&ca->pem), ca->key, sig), ca->x509, ca->key,
+                           cm_sigalg_find(sig) };
 }
 
 Test(tbs, profiles_with_placeholders_anywhere, .timeout = 120)
@@ -151,12 +153,14 @@ Test(tbs, lengths_ripple_over_every_boundary, .timeout = 200)
     static struct t_ca ca;
     const struct side side = open_side(&ca, "Ed25519", "Ed25519");
     const struct cm_keyalg *alg = cm_keyalg_find("P-256");
-    struct t_ask ask = { .what = "ripple",
-                         .profile = "[profile]\nextensions = e\n[e]\nbasicConstraints = critical,CA:FALSE\n"
-                                    "1.2.3.4 = ASN1:SEQUENCE:s\n[s]\na = OCTWRAP,UTF8String:{id}{id}{seq}\n",
-                         .subject = "/O={id}/OU={id}/CN={id}/serialNumber={seq}",
-                         .attr = { { "O", "{id}" }, { "OU", "{id}" }, { "CN", "{id}" }, { "serialNumber", "{seq}" } },
-                         .san = "URI:u:{id}{id}{id}{id}{seq},otherName:1.2.3;UTF8:{id}{seq}" };
+    struct t_ask ask = {
+        .what = "ripple",
+        .profile = "[profile]\nextensions = e\n[e]\nbasicConstraints = critical,CA:FALSE\n"
+                   "1.2.3.4 = ASN1:SEQUENCE:s\n[s]\na = OCTWRAP,UTF8String:{id}{id}{seq}\n",
+        .subject = "/O={id}/OU={id}/CN={id}/serialNumber={seq}",
+        .attr = { { "O", "{id}" }, { "OU", "{id}" }, { "CN", "{id}" }, { "serialNumber", "{seq}" } },
+        .san = "URI:u:{id}{id}{id}{id}{seq},otherName:1.2.3;UTF8:{id}{seq}"
+    };
     char id[65] = "";
     bool seen[2000] = { false };
 
@@ -184,8 +188,8 @@ static void rename_ca(struct t_authority *a)
 
     cr_assert(X509_NAME_add_entry_by_NID(name, NID_organizationName, V_ASN1_T61STRING, t61, 2, -1, 0) == 1 &&
               X509_NAME_add_entry_by_NID(name, NID_commonName, V_ASN1_BMPSTRING, bmp, 6, -1, 0) == 1 &&
-              X509_NAME_add_entry_by_txt(name, "OU", V_ASN1_PRINTABLESTRING, (const unsigned char *) "a b", -1,
-                                         -1, -1) == 1);
+              X509_NAME_add_entry_by_txt(name, "OU", V_ASN1_PRINTABLESTRING, (const unsigned char *) "a b",
+                                         -1, -1, -1) == 1);
     cr_assert(X509_set_subject_name(a->x509, name) == 1 && X509_set_issuer_name(a->x509, name) == 1 &&
               X509_sign(a->x509, a->key, EVP_sha256()) > 0);
     X509_NAME_free(name);
@@ -229,7 +233,8 @@ Test(tbs, a_ca_without_a_key_identifier)
     t_authority_init(&a, &(struct t_spec) { .no_ski = true }, NULL);
     const struct side side = open_alone(&a);
     draw_serial(serial);
-    ask.profile = "[profile]\nextensions = e\n[e]\nbasicConstraints = CA:FALSE\nauthorityKeyIdentifier = keyid\n";
+    ask.profile =
+        "[profile]\nextensions = e\n[e]\nbasicConstraints = CA:FALSE\nauthorityKeyIdentifier = keyid\n";
     cr_assert_eq(t_compile(&ask, side.ca, pair->alg, &tmpl, NULL), CM_OK);
     t_emit(tmpl, &ask, pair, serial, &ours);
     cm_tmpl_free(tmpl);
@@ -309,8 +314,9 @@ static void subject(X509 *x, EVP_PKEY *ca_key)
     CM_AUTO(X509_NAME) name = X509_NAME_new();
 
     (void) ca_key;
-    cr_assert(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) "SN00000002", -1, -1,
-                                         0) == 1 && X509_set_subject_name(x, name) == 1);
+    cr_assert(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) "SN00000002", -1,
+                                         -1, 0) == 1 &&
+              X509_set_subject_name(x, name) == 1);
 }
 
 static void public_key(X509 *x, EVP_PKEY *ca_key)
@@ -319,8 +325,16 @@ static void public_key(X509 *x, EVP_PKEY *ca_key)
 }
 
 static void (*const alterations[])(X509 *, EVP_PKEY *) = {
-    version, serial_number, algorithm, issuer, begins, ends, ends_in_the_other_type, subject,
-    subject_in_the_other_type, public_key,
+    version,
+    serial_number,
+    algorithm,
+    issuer,
+    begins,
+    ends,
+    ends_in_the_other_type,
+    subject,
+    subject_in_the_other_type,
+    public_key,
 };
 
 /* How one extension is altered. */

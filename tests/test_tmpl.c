@@ -1,6 +1,7 @@
-/* Goal: the template keeps its limits, folds what is constant, and refuses a device's values before anything is
- * made of them; what the compiler can't put into a certificate is refused, never left as it stands. Method: small
- * templates by hand, and profiles that must fail. That right ones come out right is test_tbs's. */
+/* Goal: the template keeps its limits, folds what is constant, and refuses a device's values before anything
+ * is made of them; what the compiler can't put into a certificate is refused, never left as it stands.
+ * Method: small templates by hand, and profiles that must fail. That right ones come out right is test_tbs's.
+ */
 #include "tests/t_authority.h"
 #include "tests/t_mill.h"
 
@@ -24,8 +25,8 @@ static struct cm_tmpl *new_tmpl(void)
 
 Test(tmpl, literals_slots_and_fields_in_their_order)
 {
-    static const uint8_t expected[] = { 0x30, 0x16, 0x02, 0x01, 7,   0x31, 0x08, 'k', 'e', 'y', 0x0c,
-                                        0x03, 'S',  'N',  '1',  'x', 0x30, 0x00, 0x04, 0x03, 's', 'k', 'i', 'e' };
+    static const uint8_t expected[] = { 0x30, 0x16, 0x02, 0x01, 7,    0x31, 0x08, 'k',  'e', 'y', 0x0c, 0x03,
+                                        'S',  'N',  '1',  'x',  0x30, 0x00, 0x04, 0x03, 's', 'k', 'i',  'e' };
     const struct t_ask ask = { .id = "SN1" };
     const struct cm_values v = t_values(&ask);
     struct cm_tmpl *t = new_tmpl();
@@ -53,8 +54,9 @@ Test(tmpl, literals_slots_and_fields_in_their_order)
     cm_tmpl_literal(t, "e", 1);
     cm_tmpl_close(t);
     cr_assert_eq(cm_tmpl_seal(t, NULL), CM_OK);
-    const struct cm_tmpl_input in = { .values = &v, .serial = cm_span("\x07", 1), .spki = cm_span("key", 3),
-                                      .ski = cm_span("ski", 3) };
+    const struct cm_tmpl_input in = {
+        .values = &v, .serial = cm_span("\x07", 1), .spki = cm_span("key", 3), .ski = cm_span("ski", 3)
+    };
     for (int again = 0; again < 2; again++) {
         d = cm_der(buf, sizeof buf);
         cm_tmpl_emit(t, &in, &d);
@@ -82,7 +84,8 @@ Test(tmpl, limits_are_told_at_the_seal)
                 cm_tmpl_field(t, &f);
             for (int i = 0; kind == 2 && i < 512 + more; i++)
                 cm_tmpl_slot(t, CM_SLOT_SKI);
-            cr_expect_eq(cm_tmpl_seal(t, &err), more != 0 ? CM_E_LIMIT : CM_OK, "kind %d: %s", kind, err.what);
+            cr_expect_eq(cm_tmpl_seal(t, &err), more != 0 ? CM_E_LIMIT : CM_OK, "kind %d: %s", kind,
+                         err.what);
             cr_expect(more == 0 || strstr(err.what, "the profile is too large") != NULL, "%s", err.what);
             cm_tmpl_free(t);
         }
@@ -107,11 +110,12 @@ static const struct {
     { "{id}.x", "a-", CM_CHARS_DNS, 1, 0, "begins or ends with '-'" },
     { "{id}", "a-", CM_CHARS_DNS, 1, 0, "begins or ends with '-'" },
     { "{id}", "012345678901234567890123456789012345678901234567890123456789012", CM_CHARS_DNS, 1, 0, NULL },
-    { "{id}", "0123456789012345678901234567890123456789012345678901234567890123", CM_CHARS_DNS, 1, 0, "longer than 63" },
-    { "{id}.{id}.{id}.{id}.0", "01234567890123456789012345678901234567890123456789012345678901", CM_CHARS_DNS, 1, 0,
-      NULL }, /* 253 */
-    { "{id}.{id}.{id}.{id}.01", "01234567890123456789012345678901234567890123456789012345678901", CM_CHARS_DNS, 1, 0,
-      "a label" },
+    { "{id}", "0123456789012345678901234567890123456789012345678901234567890123", CM_CHARS_DNS, 1, 0,
+      "longer than 63" },
+    { "{id}.{id}.{id}.{id}.0", "01234567890123456789012345678901234567890123456789012345678901", CM_CHARS_DNS,
+      1, 0, NULL }, /* 253 */
+    { "{id}.{id}.{id}.{id}.01", "01234567890123456789012345678901234567890123456789012345678901",
+      CM_CHARS_DNS, 1, 0, "a label" },
     { "{id}", "a~\x7f", CM_CHARS_IA5, 1, 0, "outside printable ASCII" },
     { "{id}", "ü", CM_CHARS_IA5, 1, 0, "outside printable ASCII" },
     { "{id}", "~ !", CM_CHARS_IA5, 1, 0, NULL },
@@ -127,14 +131,16 @@ Test(tmpl, values_are_checked)
     for (size_t i = 0; i < CM_COUNT(checks); i++) {
         const struct t_ask ask = { .id = checks[i].id };
         const struct cm_values v = t_values(&ask);
-        const struct cm_field f = field_of(checks[i].pattern, checks[i].charset, checks[i].min, checks[i].max);
+        const struct cm_field f =
+            field_of(checks[i].pattern, checks[i].charset, checks[i].min, checks[i].max);
         struct cm_tmpl *t = new_tmpl();
         struct cm_error err = { 0 };
         cm_tmpl_field(t, &f);
         cr_assert_eq(cm_tmpl_seal(t, NULL), CM_OK);
         const cm_err rc = cm_tmpl_check(t, &v, &err);
         cr_expect_eq(rc, checks[i].words == NULL ? CM_OK : CM_E_INPUT, "%zu: %s", i, err.what);
-        cr_expect(checks[i].words == NULL || strstr(err.what, checks[i].words) != NULL, "%zu: %s", i, err.what);
+        cr_expect(checks[i].words == NULL || strstr(err.what, checks[i].words) != NULL, "%zu: %s", i,
+                  err.what);
         cr_expect(checks[i].words == NULL || strncmp(err.what, "field \"", 7) == 0, "%zu: %s", i, err.what);
         cm_tmpl_free(t);
     }
@@ -166,21 +172,28 @@ static const struct {
     const char *profile, *subject, *san, *words;
     cm_err rc;
 } uncompilable[] = {
-    { E "keyUsage = flying\n", "/CN={id}", NULL, "\"keyUsage = flying\" is not what x509v3_config(5) allows", CM_E_INPUT },
+    { E "keyUsage = flying\n", "/CN={id}", NULL, "\"keyUsage = flying\" is not what x509v3_config(5) allows",
+      CM_E_INPUT },
     { E "noSuchExtension = x\n", "/CN={id}", NULL, "noSuchExtension", CM_E_INPUT },
-    { E "1.2.3.4 = ASN1:INTEGER:{seq}\n", "/CN={id}", NULL, "is not what x509v3_config(5) allows", CM_E_INPUT },
-    { E "1.2.3.4 = ASN1:BMPSTRING:{id}\n", "/CN={id}", NULL, "a placeholder can't stand in extension", CM_E_INPUT },
+    { E "1.2.3.4 = ASN1:INTEGER:{seq}\n", "/CN={id}", NULL, "is not what x509v3_config(5) allows",
+      CM_E_INPUT },
+    { E "1.2.3.4 = ASN1:BMPSTRING:{id}\n", "/CN={id}", NULL, "a placeholder can't stand in extension",
+      CM_E_INPUT },
     { E "1.2.3.4 = ASN1:FORMAT:HEX,OCT:{id}\n", "/CN={id}", NULL, "is not what", CM_E_INPUT },
     { E "subjectAltName = IP:{id}\n", "/CN={id}", NULL, "is not what", CM_E_INPUT },
     { E "subjectAltName = email:copy\n", "/CN={id}", NULL, "is not what", CM_E_INPUT },
     { E "subjectKeyIdentifier = critical,hash\n", "/CN={id}", NULL, "is not what", CM_E_INPUT },
-    { E "keyUsage = digitalSignature\nkeyUsage = keyAgreement\n", "/CN={id}", NULL, NULL, CM_OK }, /* NCONF: the last */
-    { E "keyUsage = digitalSignature\n2.5.29.15 = DER:03020780\n", "/CN=x", NULL, "stands twice", CM_E_INPUT },
+    { E "keyUsage = digitalSignature\nkeyUsage = keyAgreement\n", "/CN={id}", NULL, NULL,
+      CM_OK }, /* NCONF: the last */
+    { E "keyUsage = digitalSignature\n2.5.29.15 = DER:03020780\n", "/CN=x", NULL, "stands twice",
+      CM_E_INPUT },
     { E "2.5.29.17 = DER:30038201 61\n", "/CN=x", "DNS:{id}", NULL, CM_OK }, /* replaced */
-    { E "keyUsage = digitalSignature\n", "/", NULL, "an empty subject needs a critical subjectAltName", CM_E_USAGE },
+    { E "keyUsage = digitalSignature\n", "/", NULL, "an empty subject needs a critical subjectAltName",
+      CM_E_USAGE },
     { E "subjectAltName = DNS:{id}\n", "/", NULL, "an empty subject needs a critical", CM_E_USAGE },
     { E "subjectAltName = critical,DNS:{id}\n", "/", NULL, NULL, CM_OK },
-    { E "subjectAltName = critical,DNS:{id}\n", "/", "DNS:{id}", "an empty subject needs a critical", CM_E_USAGE },
+    { E "subjectAltName = critical,DNS:{id}\n", "/", "DNS:{id}", "an empty subject needs a critical",
+      CM_E_USAGE },
     { E "subjectAltName = DNS:{id}\n", "/", "critical,DNS:{id}", NULL, CM_OK },
     { E "keyUsage = digitalSignature\n", "/CN=x", "DNS:{host}", "unknown placeholder", CM_E_INPUT },
     { E "keyUsage = digitalSignature\n", "/CN=x", "FOO:{id}", "is not what", CM_E_INPUT },
@@ -191,8 +204,10 @@ static const struct {
 Test(tmpl, what_can_not_be_put_into_a_certificate, .init = open_authority, .fini = close_authority)
 {
     for (size_t i = 0; i < CM_COUNT(uncompilable); i++) {
-        const struct t_ask ask = { .what = "uncompilable", .profile = uncompilable[i].profile,
-                                   .subject = uncompilable[i].subject, .san = uncompilable[i].san };
+        const struct t_ask ask = { .what = "uncompilable",
+                                   .profile = uncompilable[i].profile,
+                                   .subject = uncompilable[i].subject,
+                                   .san = uncompilable[i].san };
         struct cm_tmpl *t = NULL;
         struct cm_error err = { 0 };
         const cm_err rc = t_compile(&ask, ca, cm_keyalg_find("P-256"), &t, &err);
@@ -220,15 +235,18 @@ static const struct {
     { "nsComment = {id}", "ü", "printable ASCII" },
     { "crlDistributionPoints = URI:http://x/{id}", "ü", "printable ASCII" },
     { "subjectAltName = dirName:d\n[d]\nC = DE\nCN = {id}", "ü", NULL },
-    { "certificatePolicies = 1.2.3,@p\n[p]\npolicyIdentifier = 1.2\nuserNotice = @n\n[n]\nexplicitText = {id}", "ü",
-      "printable ASCII" },
+    { "certificatePolicies = 1.2.3,@p\n[p]\npolicyIdentifier = 1.2\nuserNotice = @n\n[n]\nexplicitText = "
+      "{id}",
+      "ü", "printable ASCII" },
 };
 
 Test(tmpl, values_in_extensions_are_checked, .init = open_authority, .fini = close_authority)
 {
     for (size_t i = 0; i < CM_COUNT(extension_values); i++) {
         char profile[512];
-        const struct t_ask ask = { .what = extension_values[i].extension, .profile = profile, .subject = "/CN=x",
+        const struct t_ask ask = { .what = extension_values[i].extension,
+                                   .profile = profile,
+                                   .subject = "/CN=x",
                                    .id = extension_values[i].id };
         const struct cm_values v = t_values(&ask);
         struct cm_tmpl *t = NULL;
@@ -248,8 +266,11 @@ Test(tmpl, ids_are_never_read_as_configuration, .init = open_authority, .fini = 
 {
     const char *const id = "a,b;c#d$e\"f'g\\h{id}=[x]@y:DNS:z";
     static struct t_blob ours;
-    struct t_ask ask = { .what = "characters", .profile = E "basicConstraints = CA:FALSE\n", .subject = "/CN=x",
-                         .san = "URI:urn:x:{id},DNS:plain", .id = id };
+    struct t_ask ask = { .what = "characters",
+                         .profile = E "basicConstraints = CA:FALSE\n",
+                         .subject = "/CN=x",
+                         .san = "URI:urn:x:{id},DNS:plain",
+                         .id = id };
     const struct cm_keypair *pair = t_pair(cm_keyalg_find("P-256"));
     const uint8_t serial[20] = { 1 };
     struct cm_tmpl *t = NULL;
@@ -272,8 +293,9 @@ Test(tmpl, ids_are_never_read_as_configuration, .init = open_authority, .fini = 
     CM_AUTO(EVP_PKEY) key = t_oracle_key(pair);
     ask.san = NULL;
     ask.attr[0] = (struct t_attr) { "CN", "x" };
-    CM_AUTO(X509) x509 = t_oracle_cert(&ask, authority.x509, authority.key, cm_sigalg_find("ecdsa-with-SHA256"), key,
-                                       CM_KEYFAM_EC, serial);
+    CM_AUTO(X509)
+    x509 = t_oracle_cert(&ask, authority.x509, authority.key, cm_sigalg_find("ecdsa-with-SHA256"), key,
+                         CM_KEYFAM_EC, serial);
     static struct t_blob theirs;
     cr_assert_eq(X509_add1_ext_i2d(x509, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT), 1);
     t_oracle_tbs(x509, &theirs);

@@ -1,7 +1,8 @@
 /* Goal: when memory runs out inside libcrypto, making a key and minting a device end in a clean error or in a
- * right device, never in a crash, a leak or a wrong key; and the next device is right again. Method: libcrypto's
- * allocator is ours; a round lets its n-th allocation fail, or all from the n-th on, for n over the whole run
- * (all of them where that is quick, else a sample). What was made is checked by libcrypto from the stored octets. */
+ * right device, never in a crash, a leak or a wrong key; and the next device is right again. Method:
+ * libcrypto's allocator is ours; a round lets its n-th allocation fail, or all from the n-th on, for n over
+ * the whole run (all of them where that is quick, else a sample). What was made is checked by libcrypto from
+ * the stored octets. */
 #include "tests/t_plant.h"
 
 #include "engine/keymake.h"
@@ -84,9 +85,9 @@ static bool device_is_right(const struct bench *b)
 
 static bool pair_is_right(const struct cm_keypair *k)
 {
-    CM_AUTO(EC_GROUP) group = k->alg->family == CM_KEYFAM_EC
-                                  ? EC_GROUP_new_by_curve_name(EC_curve_nist2nid(k->alg->group))
-                                  : NULL;
+    CM_AUTO(EC_GROUP)
+    group =
+        k->alg->family == CM_KEYFAM_EC ? EC_GROUP_new_by_curve_name(EC_curve_nist2nid(k->alg->group)) : NULL;
     uint8_t pub[1 + 2 * CM_EC_MAX];
     bool ok = true;
 
@@ -98,7 +99,8 @@ static bool pair_is_right(const struct cm_keypair *k)
         CM_AUTO(BIGNUM) s = BN_bin2bn(k->priv, (int) k->len, NULL);
         CM_AUTO(EC_POINT) p = EC_POINT_new(group);
         ok = s != NULL && p != NULL && !BN_is_zero(s) && EC_POINT_mul(group, p, s, NULL, NULL, NULL) == 1 &&
-             EC_POINT_point2oct(group, p, POINT_CONVERSION_UNCOMPRESSED, pub, sizeof pub, NULL) == k->pub_len &&
+             EC_POINT_point2oct(group, p, POINT_CONVERSION_UNCOMPRESSED, pub, sizeof pub, NULL) ==
+                 k->pub_len &&
              memcmp(pub, k->pub, k->pub_len) == 0;
     }
     return ok;
@@ -136,11 +138,12 @@ static void note(bool ok, const char *alg, unsigned long n, const char *what)
     passed += ok;
     failed += !ok;
     if (!ok)
-        (void) printf("FAILED: %s, allocation %lu%s: %s\n", alg, n, from_there_on ? " and all after" : "", what);
+        (void) printf("FAILED: %s, allocation %lu%s: %s\n", alg, n, from_there_on ? " and all after" : "",
+                      what);
 }
 
-/* The next device is right again; with an RSA CA not at once: libcrypto keeps a blinding that it failed to renew
- * for 32 signatures, which are refused. */
+/* The next device is right again; with an RSA CA not at once: libcrypto keeps a blinding that it failed to
+ * renew for 32 signatures, which are refused. */
 static bool recovers(struct bench *b)
 {
     enum { BLINDING_USES = 32 };
@@ -155,8 +158,12 @@ static bool recovers(struct bench *b)
 
 static void torture(const char *key, const char *ca_key, unsigned rounds, uint64_t *random)
 {
-    const struct t_plant_conf conf = { .key = key, .ca_key = ca_key, .devices = 1, .batches = 1,
-                                       .encoding = CM_ENCODE_DER, .san = "URI:urn:{uuid}" };
+    const struct t_plant_conf conf = { .key = key,
+                                       .ca_key = ca_key,
+                                       .devices = 1,
+                                       .batches = 1,
+                                       .encoding = CM_ENCODE_DER,
+                                       .san = "URI:urn:{uuid}" };
     struct bench b = { .minter = NULL };
     struct cm_error err = { 0 };
     unsigned told = 0, absorbed = 0;
@@ -177,7 +184,8 @@ static void torture(const char *key, const char *ca_key, unsigned rounds, uint64
         from_there_on = false;
         note(recovers(&b), key, n, "the devices after it are not right");
     }
-    (void) printf("%s under %s: %lu allocations, %u failures told, %u absorbed\n", key, ca_key, all, told, absorbed);
+    (void) printf("%s under %s: %lu allocations, %u failures told, %u absorbed\n", key, ca_key, all, told,
+                  absorbed);
     note(told > 0, key, 0, "no failure was told: nothing was tested");
     cm_keymaker_close(b.maker);
     cm_minter_close(b.minter);
