@@ -2,6 +2,7 @@
 #include "cli/cmd.h"
 #include "cli/cores.h"
 #include "cli/msg.h"
+#include "cli/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -151,27 +152,6 @@ static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_er
 
 /* --- while it runs ------------------------------------------------------- */
 
-static volatile sig_atomic_t arrived;
-
-static void on_signal(int sig)
-{
-    arrived = sig;
-}
-
-/* The first INT, TERM or HUP ends the bench and removes what it wrote, the second kills. */
-static void catch_signals(void)
-{
-    static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND };
-
-    (void) sigemptyset(&sa.sa_mask);
-    for (size_t i = 0; i < CM_COUNT(caught); i++) {
-        struct sigaction old;
-        if (sigaction(caught[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            (void) sigaction(caught[i], &sa, NULL);
-    }
-}
-
 static void show(void *arg, const char *doing)
 {
     (void) arg;
@@ -220,9 +200,9 @@ static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct 
     struct cm_error late = { 0 };
     cm_err rc = CM_OK, after = CM_OK;
 
-    c->stop = &arrived;
+    c->stop = &cm_signals_arrived;
     c->say = shown ? show : NULL;
-    catch_signals();
+    cm_signals_catch();
     rc = cm_bench(c, r, err);
     if (shown)
         (void) fputs("\r\033[K", stderr);

@@ -3,11 +3,11 @@
 #include "cli/mintplan.h"
 #include "cli/msg.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 #include "io/rundir.h"
 #include "io/source_list.h"
 
 #include <limits.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -75,30 +75,6 @@ static void defaults(void *opts)
     o->start = 1;
     o->key = "P-256";
     o->profile = "aws-iot";
-}
-
-/* --- signals ------------------------------------------------------------ */
-
-static volatile sig_atomic_t arrived;
-
-static void on_signal(int sig)
-{
-    arrived = sig;
-}
-
-/* The first INT, TERM or HUP ends the run cleanly, the second kills. */
-static void catch_signals(void)
-{
-    static const int caught[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int) SA_RESETHAND };
-
-    (void) sigemptyset(&sa.sa_mask);
-    for (size_t i = 0; i < CM_COUNT(caught); i++) {
-        struct sigaction old;
-        /* nohup's SIG_IGN is respected. */
-        if (sigaction(caught[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            (void) sigaction(caught[i], &sa, NULL);
-    }
 }
 
 /* --- the run ------------------------------------------------------------ */
@@ -225,7 +201,7 @@ static cm_err pump(struct run *r, struct cm_pipeline *p, struct cm_error *err)
     cm_progress_init(&progress, r->common->quiet, "minted", r->plan.source->devices);
     while (rc == CM_E_END) {
         rc = cm_pipeline_wait(p, 100, err);
-        if (arrived != 0)
+        if (cm_signals_arrived != 0)
             cm_pipeline_stop(p);
         const struct cm_pipeline_stats s = cm_pipeline_stats(p);
         cm_progress_update(&progress, s.committed, s.committed_bytes);
@@ -243,7 +219,7 @@ static cm_err run_pipeline(struct run *r, struct cm_error *err)
     r->plan.pipeline.bundles = r->bundles;
     r->plan.pipeline.manifest = r->manifest;
     CM_TRY(cm_pipeline_open(&r->plan.pipeline, &p, err));
-    catch_signals();
+    cm_signals_catch();
     rc = cm_pipeline_start(p, err);
     if (rc == CM_OK)
         rc = pump(r, p, err);
@@ -296,9 +272,9 @@ static cm_err print_summary(const struct run *r, cm_err rc, struct cm_error *err
     if (r->common->quiet)
         return CM_OK;
     (void) printf("%s %llu of %llu devices (%s) in %.2f s: %.0f a second, %.0f a second and core\n",
-                  rc == CM_OK && arrived == 0 ? "minted" : "kept", (unsigned long long) r->stats.committed,
-                  (unsigned long long) p->source->devices, p->pipeline.mint.key->name, r->seconds, n / s,
-                  n / s / cores);
+                  rc == CM_OK && cm_signals_arrived == 0 ? "minted" : "kept",
+                  (unsigned long long) r->stats.committed, (unsigned long long) p->source->devices,
+                  p->pipeline.mint.key->name, r->seconds, n / s, n / s / cores);
     if (r->dir_open)
         (void) printf("  %s: %.1f MB in %llu commits%s%s\n", p->o->out,
                       (double) r->stats.committed_bytes / 1e6, (unsigned long long) r->stats.commits,
@@ -309,7 +285,7 @@ static cm_err print_summary(const struct run *r, cm_err rc, struct cm_error *err
 /* What a run leaves that did not get through; the failure itself is main's to print. */
 static void print_advice(const struct run *r, cm_err rc)
 {
-    if (!r->dir_open || r->common->quiet || (rc == CM_OK && arrived == 0))
+    if (!r->dir_open || r->common->quiet || (rc == CM_OK && cm_signals_arrived == 0))
         return;
     cm_msg_note("%llu of %llu devices are durable in %s; `certmill verify %s` audits them",
                 (unsigned long long) r->stats.committed, (unsigned long long) r->plan.source->devices,
@@ -372,8 +348,8 @@ static cm_err mint(struct run *r, struct cm_error *err)
     if (rc == CM_OK || r->common->json)
         (void) print_summary(r, rc, rc == CM_OK ? err : &late);
     print_advice(r, rc);
-    if (rc == CM_OK && arrived != 0 && r->stats.committed < r->plan.source->devices) {
-        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = arrived };
+    if (rc == CM_OK && cm_signals_arrived != 0 && r->stats.committed < r->plan.source->devices) {
+        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
     }
     return rc;

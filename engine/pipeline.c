@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <time.h>
 
 /* One batch for each place that can hold one at the same time, so that nobody
  * waits for a batch that nobody is working on. */
@@ -116,17 +115,10 @@ cm_err cm_pipeline_start(struct cm_pipeline *p, struct cm_error *err)
 
 cm_err cm_pipeline_wait(struct cm_pipeline *p, int ms, struct cm_error *err)
 {
-    struct timespec t;
+    const struct timespec t = cm_when_deadline(ms);
     cm_err rc = CM_OK;
     int waited = 0;
 
-    (void) clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (ms % 1000) * 1000000l;
-    if (t.tv_nsec >= 1000000000l) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000l;
-    }
     (void) pthread_mutex_lock(&p->lock);
     while (!p->ended && waited != ETIMEDOUT)
         waited = pthread_cond_timedwait(&p->ended_cond, &p->lock, &t);

@@ -1,9 +1,10 @@
 #include "engine/queue.h"
 
+#include "engine/when.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
 struct cm_queue {
     pthread_mutex_t lock;
@@ -48,23 +49,9 @@ cm_err cm_queue_push(struct cm_queue *q, struct cm_batch *b)
     return rc;
 }
 
-static struct timespec deadline_in(int ms)
-{
-    struct timespec t;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (ms % 1000) * 1000000l;
-    if (t.tv_nsec >= 1000000000l) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000l;
-    }
-    return t;
-}
-
 cm_err cm_queue_pop(struct cm_queue *q, int wait_ms, struct cm_batch **out)
 {
-    const struct timespec deadline = deadline_in(wait_ms < 0 ? 0 : wait_ms);
+    const struct timespec deadline = cm_when_deadline(wait_ms < 0 ? 0 : wait_ms);
     cm_err rc = CM_E_CLOSED;
     int waited = 0;
 

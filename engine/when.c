@@ -62,6 +62,20 @@ cm_err cm_when_make(int year, int month, int day, int hour, int minute, int seco
     return CM_OK;
 }
 
+struct timespec cm_when_deadline(int ms)
+{
+    struct timespec t;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (ms % 1000) * 1000000l;
+    if (t.tv_nsec >= 1000000000l) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000l;
+    }
+    return t;
+}
+
 /* Reads `n` digits at text into *out; false when there is anything else. */
 static bool digits(const char *text, size_t n, int *out)
 {

@@ -4,6 +4,8 @@
 #include "engine/bytes.h"
 #include "engine/err.h"
 
+#include <time.h>
+
 /* when.h - points in time as X.509 and the manifest write them.
  *
  * A cm_when is seconds since 1970-01-01T00:00:00Z in the proleptic Gregorian
@@ -15,6 +17,8 @@ typedef int64_t cm_when;
 #define CM_WHEN_MAX ((cm_when) 253402300799) /* 9999-12-31T23:59:59Z */
 
 cm_when cm_when_now(void);
+/* The monotonic clock `ms` milliseconds from now, for pthread_cond_timedwait. */
+struct timespec cm_when_deadline(int ms);
 /* Year 1..9999 and so on, all checked. CM_E_USAGE otherwise. */
 CM_MUST_CHECK cm_err cm_when_make(int year, int month, int day, int hour, int minute, int second,
                                   cm_when *out, struct cm_error *err);

@@ -64,7 +64,8 @@ static void expect_traditional(const struct cm_keypair *k, EVP_PKEY *key)
     cr_expect_leq(der.len, cm_keyenc_private_max(k->alg));
     cr_assert_eq(PEM_write_bio_PrivateKey_traditional(pem, key, NULL, NULL, 0, NULL, NULL), 1);
     expect_pem(&der, label, pem);
-    expect_der(&der, theirs, i2d_PrivateKey(key, &theirs), "traditional form", k->alg->name);
+    const int len = i2d_PrivateKey(key, &theirs);
+    expect_der(&der, theirs, len, "traditional form", k->alg->name);
 }
 
 static void expect_as_libcrypto(const struct cm_keypair *k, EVP_PKEY *key)
