@@ -310,6 +310,19 @@ void cm_args_done(const struct cm_cmd *cmd, void *opts, struct cm_strs *operands
     *operands = (struct cm_strs) { 0 };
 }
 
+/* "what it is; default" as "what it is (default: default)". */
+static void help_text(const char *help, FILE *out)
+{
+    const char *last = NULL;
+
+    for (const char *at = help; (at = strstr(at, "; ")) != NULL; at++)
+        last = at;
+    if (last == NULL)
+        (void) fprintf(out, "%s\n", help);
+    else
+        (void) fprintf(out, "%.*s (default: %s)\n", (int) (last - help), help, last + 2);
+}
+
 static void help_row(const struct cm_arg *arg, FILE *out)
 {
     char left[NAME_MAX_LEN + CHOICES_MAX + 8], choices[CHOICES_MAX];
@@ -317,9 +330,10 @@ static void help_row(const struct cm_arg *arg, FILE *out)
                              metavar(arg, choices, sizeof choices));
 
     if (len >= HELP_COLUMN) /* a long left side gets a line of its own */
-        (void) fprintf(out, "%s\n%*s%s\n", left, HELP_COLUMN, "", arg->help);
+        (void) fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
     else
-        (void) fprintf(out, "%-*s%s\n", HELP_COLUMN, left, arg->help);
+        (void) fprintf(out, "%-*s", HELP_COLUMN, left);
+    help_text(arg->help, out);
 }
 
 void cm_args_help(const struct cm_cmd *cmd, FILE *out)

@@ -37,7 +37,7 @@ struct cm_arg {
     uint64_t min, max;          /* of the two number types; CM_ARG_STR: max 1 permits an empty value */
     const char *const *choices; /* NULL-terminated, of CM_ARG_CHOICE */
     const char *metavar;        /* "FILE", "N", …; NULL: the choices themselves, or nothing for a flag */
-    const char *help;           /* one line; what it is, then the default in words */
+    const char *help;           /* one line: what it is, then behind the last "; " the default in words */
 };
 
 /* What every subcommand takes besides its own table: --json, --quiet, --help. */

@@ -23,9 +23,9 @@ struct opts {
 #define OPT(field) offsetof(struct opts, field)
 
 static const struct cm_arg args[] = {
-    { "key", CM_ARG_STRS, OPT(keys), 0, 0, NULL, "ALG", "a device key algorithm; repeat it for more; all" },
+    { "key", CM_ARG_STRS, OPT(keys), 0, 0, NULL, "ALG", "a device key algorithm, repeat it for more; all" },
     { "case", CM_ARG_STRS, OPT(cases), 0, 0, NULL, "CASE",
-      "floor, engine, tar, tree, wall or rss; repeat it for more; floor, engine, tar, wall" },
+      "floor, engine, tar, tree, wall or rss, repeat it for more; floor, engine, tar, wall" },
     { "ca-key-alg", CM_ARG_STR, OPT(ca_key_alg), 0, 0, NULL, "ALG", "of the CA that signs; P-256" },
     { "runs", CM_ARG_U32, OPT(runs), 1, CM_BENCH_RUNS_MAX, NULL, "N", "rounds; 5" },
     { "seconds", CM_ARG_U32, OPT(seconds), 1, 3600, NULL, "N",
@@ -36,7 +36,7 @@ static const struct cm_arg args[] = {
     { "full", CM_ARG_FLAG, OPT(full), 0, 0, NULL, NULL,
       "7 rounds of 5 s, at least 400 RSA keys (100 of 4096 bits), rss up to 1,000,000 devices" },
     { "smoke", CM_ARG_FLAG, OPT(smoke), 0, 0, NULL, NULL,
-      "does it work at all? P-256 and Ed25519, every case, a few seconds; the figures mean little" },
+      "does it work at all? P-256 and Ed25519, every case, in a few seconds, with figures that mean little" },
     { "out", CM_ARG_STR, OPT(out), 0, 0, NULL, "DIR",
       "where fleets are written, in a new directory that is removed; the current one" },
     { "keep", CM_ARG_STR, OPT(keep), 0, 0, NULL, "FILE",

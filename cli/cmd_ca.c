@@ -24,7 +24,7 @@ struct opts {
 
 static const struct cm_arg args[] = {
     { "out", CM_ARG_STR, offsetof(struct opts, out), 0, 0, NULL, "DIR",
-      "where ca.pem and ca.key go; made (0700) when missing" },
+      "where ca.pem and ca.key go, made (0700) when missing" },
     { "key", CM_ARG_STR, offsetof(struct opts, key), 0, 0, NULL, "ALG",
       "P-256, P-384, P-521, RSA-2048, RSA-3072, RSA-4096, Ed25519; P-256" },
     { "subject", CM_ARG_STR, offsetof(struct opts, subject), 0, 0, NULL, "NAME",
@@ -38,7 +38,7 @@ static const struct cm_arg args[] = {
     { "passphrase-file", CM_ARG_STR, offsetof(struct opts, passphrase_file), 0, 0, NULL, "FILE",
       "encrypt ca.key with its first line; the key is not encrypted" },
     { "issuer-cert", CM_ARG_STR, offsetof(struct opts, issuer_cert), 0, 0, NULL, "FILE",
-      "the CA that signs the new one, and the chain above it; none: a root" },
+      "the CA that signs the new one, and the chain above it; none, for a root" },
     { "issuer-key", CM_ARG_STR, offsetof(struct opts, issuer_key), 0, 0, NULL, "FILE", "its private key" },
     { "issuer-passphrase-file", CM_ARG_STR, offsetof(struct opts, issuer_passphrase_file), 0, 0, NULL, "FILE",
       "its passphrase; asked for on the terminal" },

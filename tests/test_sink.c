@@ -65,6 +65,24 @@ static void expect_end(const char *side, uint32_t unit, uint64_t from)
     (void) close(fd);
 }
 
+static void expect_only_synced(uint32_t synced, const char *why)
+{
+    finish_ok();
+    t_rig_expect(&rig, 0, synced, why);
+    unsigned part = 0, whole = 0;
+    t_rig_names(&rig, &part, &whole);
+    cr_expect_eq(part, 0, "%s, %s: %u unfinished", rig.way->name, why, part);
+    const bool tree = rig.way->layout == CM_LAYOUT_TREE;
+    const unsigned units = synced == 0 ? 0 : tree ? synced / 2 : rig.copy[synced - 1].unit + 1;
+    cr_expect_eq(whole, 2 * units, "%s, %s: %u names for %u synced batches", rig.way->name, why, whole,
+                 synced);
+    if (!tree && synced > 0) { /* nothing behind what was synced */
+        const struct t_copy *last = &rig.copy[synced - 1];
+        expect_end("chains", last->unit, last->chain_base + last->chain_len);
+        expect_end("keys", last->unit, last->key_base + last->keys_len);
+    }
+}
+
 Test(sink, what_was_put_is_there, .timeout = 60)
 {
     EACH_WAY(0)
@@ -176,6 +194,21 @@ Test(sink, finish_takes_back_what_no_sync_covered, .timeout = 60)
         }
 }
 
+/* The writer is ahead: the sync of a commit must not cover what was put behind it in the same segment. */
+Test(sink, a_sync_covers_no_more_than_its_commit, .timeout = 60)
+{
+    EACH_WAY(0)
+    {
+        struct cm_error err = { 0 };
+        t_rig_commit(&rig, 2);
+        cr_assert_eq(t_rig_put(&rig, &err), CM_OK, "%s", err.what);
+        cr_assert_eq(t_rig_reap(&rig, &err), CM_OK, "%s", err.what);
+        sync_ok();
+        expect_only_synced(2, "ahead");
+        t_rig_close(&rig);
+    }
+}
+
 Test(sink, nothing_put_leaves_nothing)
 {
     EACH_WAY(0)
@@ -223,24 +256,6 @@ static uint32_t put_until_it_fails(struct cm_error *err)
     }
     cr_assert_fail("%s: nothing failed", rig.way->name);
     return 0;
-}
-
-static void expect_only_synced(uint32_t synced, const char *why)
-{
-    finish_ok();
-    t_rig_expect(&rig, 0, synced, why);
-    unsigned part = 0, whole = 0;
-    t_rig_names(&rig, &part, &whole);
-    cr_expect_eq(part, 0, "%s, %s: %u unfinished", rig.way->name, why, part);
-    const bool tree = rig.way->layout == CM_LAYOUT_TREE;
-    const unsigned units = synced == 0 ? 0 : tree ? synced / 2 : rig.copy[synced - 1].unit + 1;
-    cr_expect_eq(whole, 2 * units, "%s, %s: %u names for %u synced batches", rig.way->name, why, whole,
-                 synced);
-    if (!tree && synced > 0) { /* nothing behind what was synced */
-        const struct t_copy *last = &rig.copy[synced - 1];
-        expect_end("chains", last->unit, last->chain_base + last->chain_len);
-        expect_end("keys", last->unit, last->key_base + last->keys_len);
-    }
 }
 
 /* Files may grow to so much and no further: in the first batch, in a later one, in the middle of a write. */
