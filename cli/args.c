@@ -13,7 +13,7 @@ static const struct cm_arg common_args[] = {
     { "json", CM_ARG_FLAG, offsetof(struct cm_common, json), 0, 0, NULL, NULL,
       "print the result as JSON on standard output" },
     { "quiet", CM_ARG_FLAG, offsetof(struct cm_common, quiet), 0, 0, NULL, NULL,
-      "no progress line, no notes; errors still show" },
+      "no progress line and no notes, errors only" },
 };
 
 struct parse {

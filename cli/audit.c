@@ -270,7 +270,7 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     struct cm_audit a = { .conf = conf,
                           .fleet = conf->fleet,
                           .run = run,
-                          .unclean = run->state == CM_FLEET_OPEN || run->state == CM_FLEET_FAILED,
+                          .unclean = run->state == CM_FLEET_OPEN,
                           .cut_lock = PTHREAD_MUTEX_INITIALIZER,
                           .sort_lock = PTHREAD_MUTEX_INITIALIZER,
                           .end_lock = PTHREAD_MUTEX_INITIALIZER,

@@ -30,7 +30,7 @@ struct cm_audit {
     const struct cm_audit_conf *conf;
     const struct cm_fleet *fleet;
     const struct cm_fleet_run *run;
-    bool unclean;           /* the run did not end, or failed: unfinished files are to be expected */
+    bool unclean;           /* the run did not end: unfinished files are to be expected */
     const uint64_t *sample; /* offsets of rows, ascending; NULL: all rows */
     size_t sample_count;
 

@@ -252,9 +252,6 @@ static void check_run(struct cm_audit *a)
             a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
             "the run did not end cleanly: it is still under way, or was killed after %llu of %llu devices",
             (ull) rows, (ull) run->requested);
-    else if (run->state == CM_FLEET_FAILED)
-        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, NULL, CM_FINDING_NO_OFFSET,
-                      "the run failed after %llu of %llu devices", (ull) run->devices, (ull) run->requested);
     if (run->state == CM_FLEET_OPEN)
         return;
     if (rows != run->devices && a->sample == NULL)

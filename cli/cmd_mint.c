@@ -178,6 +178,7 @@ static cm_err open_sinks(struct run *r, struct cm_error *err)
 static cm_err open_run(struct run *r, struct cm_error *err)
 {
     if (r->plan.o->layout != CM_LAYOUT_NONE) {
+        CM_TRY(cm_mint_plan_check_room(&r->plan, err));
         CM_TRY(cm_rundir_open(r->plan.o->out, r->plan.o->keys_out, &r->dir, err));
         r->dir_open = true;
         r->json = run_json(&r->plan);
@@ -219,7 +220,6 @@ static cm_err run_pipeline(struct run *r, struct cm_error *err)
     r->plan.pipeline.bundles = r->bundles;
     r->plan.pipeline.manifest = r->manifest;
     CM_TRY(cm_pipeline_open(&r->plan.pipeline, &p, err));
-    cm_signals_catch();
     rc = cm_pipeline_start(p, err);
     if (rc == CM_OK)
         rc = pump(r, p, err);
@@ -322,8 +322,10 @@ static cm_err mint(struct run *r, struct cm_error *err)
 {
     struct rusage use;
     struct cm_error late = { 0 };
-    cm_err rc = open_run(r, err), after = CM_OK;
+    cm_err rc = CM_OK, after = CM_OK;
 
+    cm_signals_catch(); /* from now on there is something to end cleanly */
+    rc = open_run(r, err);
     if (rc != CM_OK) {
         if (r->bundles != NULL)
             (void) r->bundles->ops->finish(r->bundles, NULL);

@@ -6,6 +6,7 @@
 #include "io/source_list.h"
 
 #include <limits.h>
+#include <sys/statvfs.h>
 
 enum {
     BACKDATE = 3600, /* seconds: for device clocks that run behind */
@@ -215,8 +216,8 @@ static cm_err check_counted(struct cm_mint_plan *p, struct cm_error *err)
     return CM_OK;
 }
 
-/* Where a long list's sort may spill: beside the fleet, which must have room anyway. */
-static void spill_dir(const char *out, char dir[PATH_MAX])
+/* The directory that --out lies in; a long list's sort spills there, which must have room anyway. */
+static void parent_of(const char *out, char dir[PATH_MAX])
 {
     const char *slash = out != NULL ? strrchr(out, '/') : NULL;
 
@@ -232,10 +233,15 @@ static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
     const struct cm_mint_opts *o = p->o;
     char dir[PATH_MAX];
 
+    bool uses_mac = o->mac_base != NULL || (o->id_pattern != NULL && strstr(o->id_pattern, "{mac}") != NULL);
+
+    for (size_t i = 0; i < p->profile->marks; i++) /* subject and SAN of the options have marks, too */
+        uses_mac |= p->profile->mark[i].kind == CM_PIECE_MAC;
+    uses_mac |= strstr(p->subject_text, "{mac}") != NULL;
     if (o->mac_base != NULL)
         CM_TRY(parse_mac(o->mac_base, &p->mac_base, err));
     if (o->devices != NULL) {
-        spill_dir(o->out, dir);
+        parent_of(o->out, dir);
         const struct cm_source_list_conf conf = { .path = o->devices,
                                                   .fold_case = o->layout == CM_LAYOUT_TREE,
                                                   .mac_base = p->mac_base,
@@ -248,9 +254,12 @@ static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
     }
     struct cm_pattern id;
     CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, &id, err));
-    const struct cm_source_count_conf conf = {
-        .id = &id, .start = o->start, .count = o->count, .mac_base = p->mac_base, .run_id = p->run_id
-    };
+    const struct cm_source_count_conf conf = { .id = &id,
+                                               .start = o->start,
+                                               .count = o->count,
+                                               .mac_base = p->mac_base,
+                                               .uses_mac = uses_mac,
+                                               .run_id = p->run_id };
     CM_TRY(cm_source_count_open(&conf, &p->source, err));
     return check_counted(p, err);
 }
@@ -349,4 +358,32 @@ void cm_mint_plan_close(struct cm_mint_plan *p)
 uint64_t cm_mint_plan_bytes(const struct cm_mint_plan *p)
 {
     return (p->batch.chain + p->batch.keys + p->batch.rows) / p->batch.devices;
+}
+
+cm_err cm_mint_plan_check_room(const struct cm_mint_plan *p, struct cm_error *err)
+{
+    /* The bound on a device is for the longest id and more; half of it is surely needed.
+     * Room may be made while the run goes on, and it ends cleanly when there is none:
+     * only what is hopeless is refused. */
+    enum { HOPELESS = 16 };
+    const double need = (double) p->source->devices * (double) cm_mint_plan_bytes(p) / 2;
+    const double files = p->o->layout == CM_LAYOUT_TREE ? 2.0 * (double) p->source->devices : 0;
+    char dir[PATH_MAX];
+    struct statvfs fs;
+
+    parent_of(p->o->out, dir);
+    if (statvfs(dir, &fs) != 0)
+        return CM_OK; /* making the directory will tell better */
+    const double room = (double) fs.f_bavail * (double) fs.f_frsize;
+    if (need > HOPELESS * room)
+        CM_FAIL(err, CM_E_LIMIT,
+                "No space for %s: %llu devices need more than %.0f MB, %s has room for %.0f MB; mint fewer, "
+                "or elsewhere",
+                p->o->out, (unsigned long long) p->source->devices, need / 1e6, dir, room / 1e6);
+    if (files > 0 && fs.f_files > 0 && files > HOPELESS * (double) fs.f_favail)
+        CM_FAIL(
+            err, CM_E_LIMIT,
+            "No space for %s: %llu devices are two files each, %s has room for %llu files; use --layout tar",
+            p->o->out, (unsigned long long) p->source->devices, dir, (unsigned long long) fs.f_favail);
+    return CM_OK;
 }

@@ -58,6 +58,10 @@ CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_m
                                        struct cm_error *err);
 void cm_mint_plan_close(struct cm_mint_plan *p);
 
+/* Can the run fit on the file system of --out, or is it hopeless? CM_E_LIMIT says
+ * what it needs and what there is. */
+CM_MUST_CHECK cm_err cm_mint_plan_check_room(const struct cm_mint_plan *p, struct cm_error *err);
+
 /* Octets of the segments and rows per device, measured on what a batch takes at most. */
 uint64_t cm_mint_plan_bytes(const struct cm_mint_plan *p);
 

@@ -12,6 +12,8 @@ static cm_err end_commit(struct cm_pipeline *p, struct commit *c, struct cm_erro
 
     CM_TRY(bundles->ops->sync(bundles, err));
     CM_TRY(manifest->ops->sync(manifest, err));
+    if (bundles->ops->settle != NULL)
+        CM_TRY(bundles->ops->settle(bundles, err));
     atomic_fetch_add(&p->committed, c->devices);
     atomic_fetch_add(&p->committed_bytes, c->bytes);
     atomic_fetch_add(&p->commits, 1);
@@ -37,10 +39,14 @@ static cm_err take(struct cm_pipeline *p, struct cm_batch *b, struct commit *c, 
     return rc;
 }
 
+/* Both, whatever becomes of the other; the manifest first, because after a failure
+ * on a full disk what it takes back makes room. */
 static cm_err finish(struct cm_pipeline *p, struct cm_error *err)
 {
-    CM_TRY(p->conf.bundles->ops->finish(p->conf.bundles, err));
-    return p->conf.manifest->ops->finish(p->conf.manifest, err);
+    const cm_err rows = p->conf.manifest->ops->finish(p->conf.manifest, err);
+    const cm_err bundles = p->conf.bundles->ops->finish(p->conf.bundles, rows == CM_OK ? err : NULL);
+
+    return rows != CM_OK ? rows : bundles;
 }
 
 void *cm_registrar_main(void *arg)

@@ -15,15 +15,17 @@
  *           one that is finished, its bytes all taken by the kernel; NULL when
  *           none is. On an error every borrowed batch still comes back by reap.
  *   cut     BUNDLE: ends the commit: all that was put before belongs to it.
- *   sync    makes the oldest commit that was cut and not yet synced durable and
- *           gives it its names, or for MANIFEST sinks all rows that were put.
- *   finish  at the end, after a failure too: takes back what no sync covered, then
+ *   sync    makes the oldest commit that was cut and not yet synced durable, or for
+ *           MANIFEST sinks all rows that were put.
+ *   settle  BUNDLE: the rows of the commit that was synced last are durable, too: it
+ *           is committed. Full segments get their final names.
+ *   finish  at the end, after a failure too: takes back what is not committed, then
  *           ends segments under their final names, builds the index.
  *   close   releases; NULL and half-open accepted. What was not synced stays
  *           recognisably unfinished.
  *
- *  Threads  put, reap, cut: the writer's (MANIFEST: the registrar's). sync and
- *           finish: the registrar's, while the writer goes on.
+ *  Threads  put, reap, cut: the writer's (MANIFEST: the registrar's). sync, settle
+ *           and finish: the registrar's, while the writer goes on.
  */
 enum cm_put { CM_PUT_DONE, CM_PUT_PENDING, CM_PUT_BUSY };
 
@@ -40,6 +42,7 @@ struct cm_sink_ops {
     cm_err (*reap)(struct cm_sink *s, bool wait, struct cm_batch **out, struct cm_error *err);
     cm_err (*cut)(struct cm_sink *s, struct cm_error *err);
     cm_err (*sync)(struct cm_sink *s, struct cm_error *err);
+    cm_err (*settle)(struct cm_sink *s, struct cm_error *err); /* BUNDLE; NULL: nothing to do */
     cm_err (*finish)(struct cm_sink *s, struct cm_error *err);
     void (*close)(struct cm_sink *s);
 };

@@ -31,6 +31,7 @@ struct cm_source_count_conf {
     const struct cm_pattern *id; /* copied */
     uint64_t start, count;
     uint64_t mac_base;     /* of device `start` */
+    bool uses_mac;         /* {mac} stands somewhere: addresses must not run over */
     const uint8_t *run_id; /* 16 octets, copied */
 };
 

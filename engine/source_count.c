@@ -80,7 +80,7 @@ static cm_err check_count(const struct cm_source_count_conf *c, struct cm_error 
     if (c->count > INT64_MAX || c->start > INT64_MAX - c->count)
         CM_FAIL(err, CM_E_USAGE, "--start %llu with --count %llu passes the largest sequence number, 2^63-1",
                 (unsigned long long) c->start, (unsigned long long) c->count);
-    if (c->count > 1ull << 48 || c->mac_base > (1ull << 48) - c->count)
+    if (c->uses_mac && (c->count > 1ull << 48 || c->mac_base > (1ull << 48) - c->count))
         CM_FAIL(err, CM_E_USAGE, "--mac-base with --count %llu passes ff:ff:ff:ff:ff:ff",
                 (unsigned long long) c->count);
     return CM_OK;

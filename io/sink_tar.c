@@ -20,7 +20,7 @@ struct half {
     int fd;
     bool direct;
     uint64_t len;    /* writer: octets put */
-    uint64_t synced; /* registrar: octets that a sync covered */
+    uint64_t synced; /* registrar: octets that are committed */
     char path[256];  /* of the .part, for messages */
 };
 
@@ -57,6 +57,8 @@ struct tar_sink {
     struct segment *first, *last;
     struct cut cut[MAX_CUTS];
     size_t cuts_head, cuts;
+
+    struct cut synced; /* registrar: the commit that was synced last */
 };
 
 static void half_close(struct half *h)
@@ -247,14 +249,6 @@ static cm_err tar_cut(struct cm_sink *base, struct cm_error *err)
     return rc;
 }
 
-static cm_err sync_half(const struct tar_sink *s, struct half *h, uint64_t len, struct cm_error *err)
-{
-    if (s->conf.durable)
-        CM_TRY(cm_file_sync(h->fd, h->path, err));
-    h->synced = len;
-    return CM_OK;
-}
-
 /* fsync of both directories: names made or changed since are durable. */
 static cm_err sync_names(const struct tar_sink *s, struct cm_error *err)
 {
@@ -268,11 +262,12 @@ static cm_err sync_names(const struct tar_sink *s, struct cm_error *err)
 
 /* Keys before chains, here and below: a chain without its key is useless, a key
  * without its chain merely unlisted. */
-static cm_err sync_segment(struct tar_sink *s, struct segment *g, uint64_t chain_len, uint64_t key_len,
-                           struct cm_error *err)
+static cm_err sync_segment(struct tar_sink *s, struct segment *g, struct cm_error *err)
 {
-    CM_TRY(sync_half(s, &g->key, key_len, err));
-    CM_TRY(sync_half(s, &g->chain, chain_len, err));
+    if (!s->conf.durable)
+        return CM_OK;
+    CM_TRY(cm_file_sync(g->key.fd, g->key.path, err));
+    CM_TRY(cm_file_sync(g->chain.fd, g->chain.path, err));
     if (!g->name_synced)
         CM_TRY(sync_names(s, err));
     g->name_synced = true;
@@ -313,37 +308,50 @@ static struct segment *pop_segment(struct tar_sink *s)
     return g;
 }
 
-static struct segment *peek_segment(struct tar_sink *s)
+/* The oldest segment, or the one behind g; the writer may append meanwhile. */
+static struct segment *segment_after(struct tar_sink *s, const struct segment *g)
 {
     (void) pthread_mutex_lock(&s->lock);
-    struct segment *g = s->first;
+    struct segment *next = g == NULL ? s->first : g->next;
     (void) pthread_mutex_unlock(&s->lock);
-    return g;
+    return next;
 }
 
 static cm_err tar_sync(struct cm_sink *base, struct cm_error *err)
 {
     struct tar_sink *s = (struct tar_sink *) base;
-    struct segment *g = NULL;
-    struct cut c;
 
     (void) pthread_mutex_lock(&s->lock);
     CM_ASSERT(s->cuts > 0);
-    c = s->cut[s->cuts_head];
+    s->synced = s->cut[s->cuts_head];
     s->cuts_head = (s->cuts_head + 1) % MAX_CUTS;
     s->cuts--;
     (void) pthread_mutex_unlock(&s->lock);
-    /* Segments that the writer has left behind are full: they end with this commit. */
-    while ((g = peek_segment(s)) != NULL && g->number < c.number) {
-        CM_TRY(sync_segment(s, g, g->chain.len, g->key.len, err));
+    for (struct segment *g = segment_after(s, NULL); g != NULL && g->number <= s->synced.number;
+         g = segment_after(s, g))
+        CM_TRY(sync_segment(s, g, err));
+    return CM_OK;
+}
+
+/* Segments that the writer has left behind are full: they end with their last commit. */
+static cm_err tar_settle(struct cm_sink *base, struct cm_error *err)
+{
+    struct tar_sink *s = (struct tar_sink *) base;
+    struct segment *g = NULL;
+
+    while ((g = segment_after(s, NULL)) != NULL && g->number < s->synced.number) {
+        g->chain.synced = g->chain.len;
+        g->key.synced = g->key.len;
         CM_TRY(end_segment(s, g, err));
         segment_free(pop_segment(s));
     }
-    CM_ASSERT(g != NULL && g->number == c.number);
-    return sync_segment(s, g, c.chain_len, c.key_len, err);
+    CM_ASSERT(g != NULL && g->number == s->synced.number);
+    g->chain.synced = s->synced.chain_len;
+    g->key.synced = s->synced.key_len;
+    return CM_OK;
 }
 
-/* Takes away what no sync covered; key octets are overwritten first. The file may
+/* Takes away what is not committed; key octets are overwritten first. The file may
  * be shorter than what was put: the failure may have been a full disk. */
 static cm_err cut_half(const struct tar_sink *s, struct half *h, bool is_key, struct cm_error *err)
 {
@@ -406,5 +414,6 @@ const struct cm_sink_ops cm_sink_tar_ops = { .name = "tar",
                                              .reap = tar_reap,
                                              .cut = tar_cut,
                                              .sync = tar_sync,
+                                             .settle = tar_settle,
                                              .finish = tar_finish,
                                              .close = tar_close };

@@ -29,7 +29,7 @@ struct tree_sink {
     pthread_mutex_t lock; /* guards the numbers of the shards that were cut */
     uint32_t cut[MAX_SHARDS];
     size_t cuts_head, cuts;
-    uint32_t published; /* registrar: shards before this have their names */
+    uint32_t named, settled; /* registrar: shards before these have their names; are committed */
 };
 
 static void shard_name(uint32_t number, const char *suffix, char out[24])
@@ -158,27 +158,44 @@ static cm_err tree_sync(struct cm_sink *base, struct cm_error *err)
         CM_TRY(sync_all(s->conf.keys_fd, s->conf.keys_path, err));
         CM_TRY(sync_all(s->conf.chains_fd, s->chains_path, err));
     }
+    s->named = number + 1;
     CM_TRY(cm_rename_new(s->conf.keys_fd, s->conf.keys_path, part, name, err));
     CM_TRY(cm_rename_new(s->conf.chains_fd, s->chains_path, part, name, err));
     if (s->conf.durable) {
         CM_TRY(cm_dir_sync(s->conf.keys_fd, s->conf.keys_path, err));
         CM_TRY(cm_dir_sync(s->conf.chains_fd, s->chains_path, err));
     }
-    s->published = number + 1;
     return CM_OK;
+}
+
+static cm_err tree_settle(struct cm_sink *base, struct cm_error *err)
+{
+    struct tree_sink *s = (struct tree_sink *) base;
+
+    (void) err;
+    s->settled = s->named;
+    return CM_OK;
+}
+
+static cm_err discard(const struct tree_sink *s, const char *name, struct cm_error *err)
+{
+    CM_TRY(cm_dir_discard(s->conf.chains_fd, s->chains_path, name, false, err));
+    return cm_dir_discard(s->conf.keys_fd, s->conf.keys_path, name, true, err);
 }
 
 static cm_err tree_finish(struct cm_sink *base, struct cm_error *err)
 {
     struct tree_sink *s = (struct tree_sink *) base;
+    char name[24];
 
-    /* The writer has ended: its fields may be read. Shards without a name go. */
+    /* The writer has ended: its fields may be read. Shards that are not committed go,
+     * whether they have their names or not. */
     close_shard(s);
-    for (uint32_t n = s->published; n <= s->next_number; n++) {
-        char part[24];
-        shard_name(n, ".part", part);
-        CM_TRY(cm_dir_discard(s->conf.keys_fd, s->conf.keys_path, part, true, err));
-        CM_TRY(cm_dir_discard(s->conf.chains_fd, s->chains_path, part, false, err));
+    for (uint32_t n = s->settled; n <= s->next_number; n++) {
+        shard_name(n, ".part", name);
+        CM_TRY(discard(s, name, err));
+        shard_name(n, "", name);
+        CM_TRY(discard(s, name, err));
     }
     return CM_OK;
 }
@@ -201,5 +218,6 @@ const struct cm_sink_ops cm_sink_tree_ops = { .name = "tree",
                                               .reap = tree_reap,
                                               .cut = tree_cut,
                                               .sync = tree_sync,
+                                              .settle = tree_settle,
                                               .finish = tree_finish,
                                               .close = tree_close };

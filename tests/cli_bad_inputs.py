@@ -354,7 +354,7 @@ def holds_run():
 
 def other_run():
     """A run that is under way, ended by the row's `after`."""
-    busy = subprocess.Popen([kit.CERTMILL, *m("--workers", "1", count="900000000")], stdin=subprocess.DEVNULL,
+    busy = subprocess.Popen([kit.CERTMILL, *m("--workers", "1", count="2000000")], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     other_run.process = busy
     end = time.monotonic() + 60

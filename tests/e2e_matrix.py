@@ -103,7 +103,9 @@ def dumpasn1_agrees(what, der, scratch):
     with open(scratch, "wb") as f:
         f.write(der)
     r = kit.run([DUMPASN1, "-a", scratch])
-    kit.check(b"0 warnings, 0 errors" in r.out + r.err, what, r)
+    # A time after 2038 is beyond dumpasn1, not beyond DER.
+    said = [line for line in (r.out + r.err).splitlines() if re.match(rb"\s*:\s*(Error|Warning):", line)]
+    kit.check(b"SEQUENCE" in r.out and not [line for line in said if b"32-bit time_t" not in line], what, r)
 
 
 def strict_agrees(what, crt):
@@ -153,8 +155,6 @@ def allowed(profile, key, authority):
 def mint_all():
     """Everything is minted first: no certificate waits for judges before it is a second old."""
     fleets = []
-    for authority, init, _ in AUTHORITIES:
-        kit.ca_init(authority, *init)
     for authority, init, options in AUTHORITIES:
         second = time.time()
         fresh = f"{authority}-fresh"
@@ -179,7 +179,7 @@ def mint_all():
 def refusals():
     """What a profile does not allow is refused, not made."""
     for key, authority in (("Ed25519", "p256"), ("P-256", "ed25519")):
-        r = kit.mint("refused", authority, "--key", key, "--count", "1")
+        r = kit.mint("refused", f"{authority}-fresh", "--key", key, "--count", "1")
         kit.check(r.code == 2 and b"aws-iot" in r.err and not os.path.exists("refused"), r)
 
 

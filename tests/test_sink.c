@@ -29,6 +29,8 @@ static void sync_ok(void)
     struct cm_error err = { 0 };
 
     cr_assert_eq(rig.sink->ops->sync(rig.sink, &err), CM_OK, "%s: %s", rig.way->name, err.what);
+    if (rig.sink->ops->settle != NULL)
+        cr_assert_eq(rig.sink->ops->settle(rig.sink, &err), CM_OK, "%s: %s", rig.way->name, err.what);
 }
 
 static void finish_ok(void)
@@ -251,6 +253,8 @@ static uint32_t put_until_it_fails(struct cm_error *err)
             rc = rig.sink->ops->cut(rig.sink, err);
         if (rc == CM_OK)
             rc = rig.sink->ops->sync(rig.sink, err);
+        if (rc == CM_OK && rig.sink->ops->settle != NULL)
+            rc = rig.sink->ops->settle(rig.sink, err);
         if (rc != CM_OK)
             return synced;
     }
