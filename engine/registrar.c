@@ -12,13 +12,11 @@ static cm_err end_commit(struct cm_pipeline *p, struct commit *c, struct cm_erro
 
     CM_TRY(bundles->ops->sync(bundles, err));
     CM_TRY(manifest->ops->sync(manifest, err));
-    if (bundles->ops->settle != NULL)
-        CM_TRY(bundles->ops->settle(bundles, err));
     atomic_fetch_add(&p->committed, c->devices);
     atomic_fetch_add(&p->committed_bytes, c->bytes);
     atomic_fetch_add(&p->commits, 1);
     *c = (struct commit) { 0 };
-    return CM_OK;
+    return bundles->ops->settle != NULL ? bundles->ops->settle(bundles, err) : CM_OK;
 }
 
 static cm_err take(struct cm_pipeline *p, struct cm_batch *b, struct commit *c, struct cm_error *err)

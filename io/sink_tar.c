@@ -333,21 +333,24 @@ static cm_err tar_sync(struct cm_sink *base, struct cm_error *err)
     return CM_OK;
 }
 
-/* Segments that the writer has left behind are full: they end with their last commit. */
+/* First all that is committed is noted, so that finish keeps it whatever fails here;
+ * then the segments that the writer has left behind, which are full, are ended. */
 static cm_err tar_settle(struct cm_sink *base, struct cm_error *err)
 {
     struct tar_sink *s = (struct tar_sink *) base;
-    struct segment *g = NULL;
+    struct segment *g = segment_after(s, NULL);
 
-    while ((g = segment_after(s, NULL)) != NULL && g->number < s->synced.number) {
+    for (; g != NULL && g->number < s->synced.number; g = segment_after(s, g)) {
         g->chain.synced = g->chain.len;
         g->key.synced = g->key.len;
-        CM_TRY(end_segment(s, g, err));
-        segment_free(pop_segment(s));
     }
     CM_ASSERT(g != NULL && g->number == s->synced.number);
     g->chain.synced = s->synced.chain_len;
     g->key.synced = s->synced.key_len;
+    while ((g = segment_after(s, NULL)) != NULL && g->number < s->synced.number) {
+        CM_TRY(end_segment(s, g, err));
+        segment_free(pop_segment(s));
+    }
     return CM_OK;
 }
 

@@ -221,7 +221,7 @@ CASES = [
      "a number that the request"),
     ("tar", "stopped", lambda d: change_run(d, lambda r: (r["outcome"].update(state="stopped"),
                                                         r["request"].update(devices=1000))), 0, ""),
-    ("tar", "failed", lambda d: change_run(d, lambda r: r["outcome"].update(state="failed")), 1, "failed after"),
+    ("tar", "failed", lambda d: change_run(d, lambda r: r["outcome"].update(state="failed")), 0, ""),
     ("tar", "not ended", lambda d: change_run(d, lambda r: r.update(outcome=None)), 1, "did not end cleanly"),
     ("tar", "killed", killed, 1, "did not end cleanly"),
     ("tar", "no run.json", lambda d: os.unlink(f"{d}/run.json"), 2, "run.json"),

@@ -23,8 +23,8 @@ static void check(bool ok, const char *what, const char *detail)
 
 /* ---- a sink that fails ---- */
 
-enum call { PUT, REAP, CUT, SYNC, FINISH, CALLS };
-static const char *const call_name[] = { "put", "reap", "cut", "sync", "finish" };
+enum call { PUT, REAP, CUT, SYNC, SETTLE, FINISH, CALLS };
+static const char *const call_name[] = { "put", "reap", "cut", "sync", "settle", "finish" };
 
 struct faulty {
     struct cm_sink base;
@@ -71,6 +71,15 @@ static cm_err faulty_sync(struct cm_sink *base, struct cm_error *err)
     return due(f, SYNC, err) ? CM_E_LIMIT : f->inner->ops->sync(f->inner, err);
 }
 
+/* Fails after the fact: what is committed stays so. */
+static cm_err faulty_settle(struct cm_sink *base, struct cm_error *err)
+{
+    struct faulty *f = (struct faulty *) base;
+    const cm_err rc = f->inner->ops->settle != NULL ? f->inner->ops->settle(f->inner, err) : CM_OK;
+
+    return rc == CM_OK && due(f, SETTLE, err) ? CM_E_LIMIT : rc;
+}
+
 static cm_err faulty_finish(struct cm_sink *base, struct cm_error *err)
 {
     struct faulty *f = (struct faulty *) base;
@@ -83,6 +92,7 @@ static const struct cm_sink_ops faulty_ops = { .name = "faulty",
                                                .reap = faulty_reap,
                                                .cut = faulty_cut,
                                                .sync = faulty_sync,
+                                               .settle = faulty_settle,
                                                .finish = faulty_finish };
 
 /* ---- a source that fails ---- */

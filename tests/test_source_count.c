@@ -109,6 +109,7 @@ Test(source_count, runs_that_can_not_be)
                                                    .start = refused[i].start,
                                                    .count = refused[i].count,
                                                    .mac_base = refused[i].mac_base,
+                                                   .uses_mac = true,
                                                    .run_id = t_run_id };
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
