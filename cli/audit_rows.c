@@ -26,6 +26,26 @@ static void find_in_row(struct cm_audit_lane *lane, const struct cm_audit_slot *
     cm_audit_find(lane->audit, s->row.device_id, s->at, "manifest.ndjson", s->at, "%s", what);
 }
 
+/* What all rows of a run have in common. */
+static void check_common(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
+{
+    const struct cm_fleet_run *run = lane->audit->run;
+    const struct cm_row *row = &s->row;
+    const char *const label[CM_FLEET_LABELS] = { row->lot, row->sku, row->order };
+
+    if (strcmp(row->ca_certificate_id, run->ca_certificate_id) != 0)
+        find_in_row(lane, s, "ca_certificate_id: not that of run.json");
+    for (size_t i = 0; i < CM_FLEET_LABELS; i++) {
+        const struct cm_fleet_label *want = &run->label[i];
+        char what[48];
+        if (!want->known ||
+            (want->null ? label[i] == NULL : label[i] != NULL && strcmp(label[i], want->text) == 0))
+            continue;
+        (void) snprintf(what, sizeof what, "%s: not that of run.json", cm_fleet_label_name(i));
+        find_in_row(lane, s, what);
+    }
+}
+
 /* A row against the run. False: it can't be followed further. */
 static bool row_fits_run(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
 {
@@ -37,6 +57,7 @@ static bool row_fits_run(struct cm_audit_lane *lane, const struct cm_audit_slot 
         find_in_row(lane, s, "run_id: not that of run.json");
     if (strcmp(row->profile, run->profile) != 0)
         find_in_row(lane, s, "profile: not that of run.json");
+    check_common(lane, s);
     if (seq < run->start || seq - run->start >= run->requested)
         find_in_row(lane, s, "seq: a number that the request does not have");
     if (row->has_key != run->keys)

@@ -23,6 +23,15 @@ enum cm_fleet_state {
     CM_FLEET_FAILED,
 };
 
+enum { CM_FLEET_LABELS = 3 }; /* lot, sku, order */
+
+/* A label that all rows of the run have. */
+struct cm_fleet_label {
+    bool known; /* run.json tells */
+    bool null;
+    char text[1025];
+};
+
 /* What run.json says. Keys that it has besides are passed over. */
 struct cm_fleet_run {
     char run_id[37];
@@ -35,6 +44,7 @@ struct cm_fleet_run {
     uint64_t start;       /* first sequence number; 1 for a list */
     bool tree, der, keys; /* layout, encoding, whether keys were written */
     bool may_outlive_ca;  /* --allow-outlive-ca was said */
+    struct cm_fleet_label label[CM_FLEET_LABELS];
     enum cm_fleet_state state;
     uint64_t devices, manifest_bytes; /* of the outcome; 0 when there is none */
 };
@@ -51,6 +61,7 @@ void cm_fleet_close(struct cm_fleet *f); /* NULL accepted */
 const struct cm_fleet_run *cm_fleet_run(const struct cm_fleet *f);
 const char *cm_fleet_path(const struct cm_fleet *f);
 const char *cm_fleet_state_name(enum cm_fleet_state state); /* "complete"; "unfinished" for CM_FLEET_OPEN */
+const char *cm_fleet_label_name(size_t i);
 struct cm_span cm_fleet_ca_pem(const struct cm_fleet *f);
 /* CM_E_INPUT or CM_E_IO, with what to do, when the run wrote keys and their directory can't be opened. */
 CM_MUST_CHECK cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err);

@@ -56,6 +56,15 @@ static cm_err get_choice(const struct reader *r, const json_t *in, const char *k
     return CM_OK;
 }
 
+static cm_err read_label(const struct reader *r, const json_t *request, size_t i, struct cm_fleet_label *out)
+{
+    const char *const key = cm_fleet_label_name(i);
+
+    out->known = json_object_get(request, key) != NULL;
+    out->null = json_is_null(json_object_get(request, key));
+    return out->known ? get_text(r, request, key, true, out->text, sizeof out->text) : CM_OK;
+}
+
 static cm_err read_request(const struct reader *r, const json_t *request, struct cm_fleet_run *out)
 {
     char keys[32];
@@ -71,6 +80,8 @@ static cm_err read_request(const struct reader *r, const json_t *request, struct
     CM_TRY(get_text(r, request, "keys_dir", true, out->keys_dir, sizeof out->keys_dir));
     CM_TRY(get_text(r, request, "keys", true, keys, sizeof keys));
     out->keys = keys[0] != '\0';
+    for (size_t i = 0; i < CM_FLEET_LABELS; i++)
+        CM_TRY(read_label(r, request, i, &out->label[i]));
     out->may_outlive_ca = json_is_true(json_object_get(request, "may_outlive_ca"));
     if (out->requested > INT64_MAX || out->start > INT64_MAX - out->requested)
         CM_FAIL(r->err, CM_E_INPUT, "%s: devices: the sequence numbers would run over", r->name);
@@ -136,6 +147,13 @@ cm_err cm_fleet_parse_run(const char *text, size_t len, const char *name, struct
     if (rc == CM_OK)
         *out = run;
     return rc;
+}
+
+const char *cm_fleet_label_name(size_t i)
+{
+    static const char *const name[CM_FLEET_LABELS] = { "lot", "sku", "order" };
+
+    return name[i];
 }
 
 const char *cm_fleet_state_name(enum cm_fleet_state state)

@@ -2,7 +2,6 @@
 a directory that goes away, CAs. A script ends with sys.exit(kit.finish())."""
 
 import atexit
-import hashlib
 import os
 import random
 import re
@@ -153,11 +152,6 @@ def must_mint(out, ca, *args, **how):
         check(False, r)
         sys.exit(finish())
     return r
-
-
-def sha256_file(path):
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def files_below(top):

@@ -105,7 +105,7 @@ def dumpasn1_agrees(what, der, scratch):
     r = kit.run([DUMPASN1, "-a", scratch])
     # A time after 2038 is beyond dumpasn1, not beyond DER.
     said = [line for line in (r.out + r.err).splitlines() if re.match(rb"\s*:\s*(Error|Warning):", line)]
-    kit.check(b"SEQUENCE" in r.out and not [line for line in said if b"32-bit time_t" not in line], what, r)
+    kit.check(b"SEQUENCE" in r.out and not [line for line in said if b"Time value" not in line], what, r)
 
 
 def strict_agrees(what, crt):
