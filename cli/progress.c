@@ -81,7 +81,7 @@ static void put_line(struct cm_writer *w, const struct cm_progress *p, uint64_t 
     cm_put_dec(w, per_second(done - p->last_done, now - p->last_ns), 1);
     cm_put_lit(w, "/s now, ");
     cm_put_dec(w, average, 1);
-    cm_put_lit(w, "/s on average, ");
+    cm_put_lit(w, "/s mean, ");
     put_bytes(w, bytes);
     if (p->total > done && average > 0) {
         cm_put_lit(w, ", ");

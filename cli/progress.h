@@ -6,7 +6,7 @@
 
 /* progress.h - one line on a terminal: done, rate now and on average, time left.
  *
- *     minted 12345 of 20000 (61 %)  18120/s now, 17900/s on average, 34.2 MB, 0:01 left
+ *     minted 12345 of 20000 (61 %)  18120/s now, 17900/s mean, 34.2 MB, 0:01 left
  *
  * Goes to stderr when that is a terminal and not under --quiet; otherwise every
  * call does nothing. At most one update a second, however often it is called.

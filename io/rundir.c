@@ -77,7 +77,7 @@ static cm_err open_keys(struct cm_rundir *d, const char *keys_out, struct cm_err
 
     if (keys_out == NULL) {
         (void) snprintf(d->keys_path, sizeof d->keys_path, "%.240s/keys", d->path);
-        d->keys_made = true;
+        d->keys_made = d->keys_inside = true;
         return cm_dir_make(d->fd, d->path, "keys", 0700, &d->keys_fd, err);
     }
     (void) snprintf(d->keys_path, sizeof d->keys_path, "%s", keys_out);
@@ -155,16 +155,15 @@ void cm_rundir_undo(struct cm_rundir *d)
 {
     static const char *const file[] = { "run.json",    "run.json.part",   "ca.pem",
                                         "ca.pem.part", "manifest.ndjson", "index" };
-    const bool keys_inside = strncmp(d->keys_path, d->path, strlen(d->path)) == 0;
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {
         for (size_t i = 0; i < CM_COUNT(file); i++)
             (void) unlinkat(d->fd, file[i], 0);
         (void) unlinkat(d->fd, "chains", AT_REMOVEDIR);
-        if (keys_inside)
+        if (d->keys_inside)
             (void) unlinkat(d->fd, "keys", AT_REMOVEDIR);
     }
-    if (d->keys_made && d->keys_fd >= 0 && !keys_inside)
+    if (d->keys_made && d->keys_fd >= 0 && !d->keys_inside)
         (void) rmdir(d->keys_path);
     if (d->made)
         (void) rmdir(d->path);

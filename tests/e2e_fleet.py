@@ -668,7 +668,7 @@ def interruptions(layout, stops, longest, *options):
     kinds = [(signal.SIGTERM, n) for n in range(stops)] + [(signal.SIGINT, n) for n in range(stops)] + \
         [(signal.SIGKILL, n) for n in range(max(2, stops // 2))]
     for number, n in kinds:
-        seconds = None if n == 0 else round(kit.rng.uniform(0, longest) if n > 2 else kit.rng.uniform(0, 0.1), 3)
+        seconds = None if n == 0 else round(kit.rng.uniform(0, longest) if n > 1 else kit.rng.uniform(0, 0.1), 3)
         fleet = "stopped"
         r = interrupt(fleet, number, seconds, "--layout", layout, *options)
         if number == signal.SIGKILL:

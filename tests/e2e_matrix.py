@@ -24,7 +24,7 @@ AUTHORITIES = [
     ("pss512", ["--key", "RSA-2048", "--signature", "RSASSA-PSS-SHA512"], ["--signature", "RSASSA-PSS-SHA512"]),
     ("ed25519", ["--key", "Ed25519"], []),
 ]
-KEYS = {"P-256": 4, "P-384": 3, "P-521": 3, "Ed25519": 4, "RSA-2048": 2, "RSA-3072": 2, "RSA-4096": 1}
+KEYS = {"P-256": 3, "P-384": 2, "P-521": 2, "Ed25519": 3, "RSA-2048": 2, "RSA-3072": 2, "RSA-4096": 1}
 if kit.SLOW:
     KEYS.update({"P-256": 2, "P-384": 1, "P-521": 1, "Ed25519": 2, "RSA-2048": 1, "RSA-3072": 1})
 
@@ -50,7 +50,7 @@ def unpack(fleet):
     return [(f"{places[0]}/{i}.crt", f"{places[1]}/{i}.key") for i in ids]
 
 
-def openssl_agrees(what, crt, ca, root):
+def openssl_agrees(what, crt, ca, root, outside):
     """Now, in the first second and in the last but one: libcrypto takes the last for one too late."""
     dates = kit.must(["openssl", "x509", "-in", crt, "-noout", "-startdate", "-enddate"]).out.decode()
     begin, end = (openssl_when(line.split("=", 1)[1]) for line in dates.splitlines())
@@ -59,7 +59,7 @@ def openssl_agrees(what, crt, ca, root):
         r = kit.run(["openssl", "verify", "-x509_strict", "-check_ss_sig", "-purpose", "sslclient", *at, "-CAfile", root,
                      "-untrusted", ca, crt])
         kit.check(r.code == 0 and r.out.endswith(b": OK\n"), what, at, r)
-    for second in (begin - 1, end + 1):
+    for second in (begin - 1, end + 1) if outside else ():
         r = kit.run(["openssl", "verify", "-purpose", "sslclient", "-attime", str(second), "-CAfile", root, "-untrusted",
                      ca, crt])
         kit.check(r.code != 0, what, "valid outside its validity", r)
@@ -132,7 +132,7 @@ def judge(what, fleet, ca, root, thorough=True):
     for crt, key in unpack(fleet):
         bundle = strict_agrees(what, crt)
         pem_is_canonical(what, crt, bundle)
-        openssl_agrees(what, crt, ca, root)
+        openssl_agrees(what, crt, ca, root, outside=crt.endswith("1.crt"))
         keys_agree(what, crt, key)
         gnutls_agrees(what, crt, root)
         dumpasn1_agrees(what, bundle[0], f"{fleet}/leaf.der")
@@ -167,6 +167,8 @@ def mint_all():
                     continue
                 if key.startswith("RSA-") and kit.SLOW and authority not in ("p256", "pss256", "ed25519"):
                     continue
+                if key.startswith("RSA-") and profile != "aws-iot":
+                    count = 1
                 fleet = f"{authority}.{profile}.{key}"
                 r = kit.mint(fleet, fresh, "--key", key, "--profile", profile, "--count", str(count),
                              "--id-pattern", "dev-{seq:03}", *options)
@@ -226,7 +228,7 @@ def der_encodings():
                 leaf = f"{what}/leaf.pem"
                 with open(leaf, "w", encoding="ascii") as f:
                     f.write("".join(cert.pem("CERTIFICATE", der) for der in bundle))
-                openssl_agrees(what, leaf, "issuing/ca.pem", "root/ca.pem")
+                openssl_agrees(what, leaf, "issuing/ca.pem", "root/ca.pem", True)
                 gnutls_agrees(what, leaf, "root/ca.pem")
                 r = kit.run(["openssl", "pkey", "-inform", "DER", "-in", key_file, "-check", "-pubout"])
                 of_crt = kit.must(["openssl", "x509", "-in", leaf, "-noout", "-pubkey"]).out
