@@ -102,9 +102,14 @@ def dumpasn1_agrees(what, der, scratch):
         return
     with open(scratch, "wb") as f:
         f.write(der)
-    r = kit.run([DUMPASN1, "-a", scratch])
-    # A time after 2038 is beyond dumpasn1, not beyond DER.
-    said = [line for line in (r.out + r.err).splitlines() if re.match(rb"\s*:\s*(Error|Warning):", line)]
+    # Random octets (a signature, a key identifier) sometimes look like DER inside a string to dumpasn1, which then
+    # finds fault with them: with -e it does not look inside. Extension values are check_certs' to judge.
+    for options in ("-a", "-ae"):
+        r = kit.run([DUMPASN1, options, scratch])
+        said = [line for line in (r.out + r.err).splitlines() if re.match(rb"\s*:\s*(Error|Warning):", line)]
+        # A time after 2038 is beyond dumpasn1, not beyond DER.
+        if not [line for line in said if b"Time value" not in line]:
+            break
     kit.check(b"SEQUENCE" in r.out and not [line for line in said if b"Time value" not in line], what, r)
 
 
