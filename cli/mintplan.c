@@ -145,7 +145,6 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
                 cm_keyalg_names());
     if (p->o->key_format == CM_KEYS_TRADITIONAL && key->family == CM_KEYFAM_ED25519)
         CM_FAIL(err, CM_E_USAGE, "Ed25519 keys have no traditional form; use --key-format pkcs8");
-    CM_TRY(cm_profile_check_section(p->profile, key->family, err));
     CM_TRY(cm_profile_check(p->profile, key, cm_ca_sigalg(p->ca), err));
     const struct cm_certspec spec = spec_of(p, key);
     CM_TRY(cm_tmpl_compile(&spec, &p->tmpl, err));

@@ -386,16 +386,3 @@ cm_err cm_profile_check_id(const struct cm_profile *p, struct cm_span id, struct
                     cm_printable(id, shown, sizeof shown), p->name, set);
     return CM_OK;
 }
-
-cm_err cm_profile_check_section(const struct cm_profile *p, enum cm_keyfam family, struct cm_error *err)
-{
-    const char *section = cm_profile_section(p, family);
-
-    if (section != NULL && NCONF_get_string(p->conf, section, "authorityKeyIdentifier") == NULL)
-        CM_FAIL(err, CM_E_INPUT,
-                "profile %s, section [%.40s] has no authorityKeyIdentifier: strict validators refuse such "
-                "certificates (RFC 5280 4.2.1.1); add `authorityKeyIdentifier = keyid`",
-                p->name, section);
-    ERR_clear_error();
-    return CM_OK;
-}

@@ -47,10 +47,6 @@ const char *cm_profile_section(const struct cm_profile *p, enum cm_keyfam family
 /* Refuses a key algorithm or a CA signature that the profile does not list. */
 CM_MUST_CHECK cm_err cm_profile_check(const struct cm_profile *p, const struct cm_keyalg *key,
                                       const struct cm_sigalg *sig, struct cm_error *err);
-/* Refuses an extension section without authorityKeyIdentifier, which every certificate
- * that a CA issues must have (RFC 5280 4.2.1.1); strict validators ask for it. */
-CM_MUST_CHECK cm_err cm_profile_check_section(const struct cm_profile *p, enum cm_keyfam family,
-                                              struct cm_error *err);
 /* Refuses an id with a character outside id_characters. */
 CM_MUST_CHECK cm_err cm_profile_check_id(const struct cm_profile *p, struct cm_span id, struct cm_error *err);
 
