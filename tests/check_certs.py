@@ -395,12 +395,22 @@ def check(leaf, issuer=None, is_ca=False):
             found += check_below(fields, above)
         found += check_extensions(fields.extensions, family, children(children(fields.spki)[0][1])[1][1][1:],
                                   above.ski() if above is not None else None, is_ca)
-        x509.Certificate.load(leaf, strict=True).native  # pylint: disable=expression-not-assigned
+        found += check_other_reader(leaf)
     except Malformed as e:
         return [*found, e.args]
     except (ValueError, TypeError, IndexError) as e:
         return [*found, ("unreadable", str(e).split("\n", 1)[0])]
     return found
+
+
+def check_other_reader(leaf):
+    """asn1crypto must be able to read all of it. On octets that are no certificate it raises whatever its tables
+    raise (a KeyError for an unknown key algorithm, for instance), so anything that it raises is its refusal."""
+    try:
+        x509.Certificate.load(leaf, strict=True).native  # pylint: disable=expression-not-assigned
+    except Exception as e:  # pylint: disable=broad-exception-caught
+        return [("unreadable", f"{type(e).__name__}: {e}".split("\n", 1)[0])]
+    return []
 
 
 def check_below(fields, above):
