@@ -1,6 +1,7 @@
 #include "io/aio.h"
 
 #include "io/file.h"
+#include "io/sys.h"
 
 #include <errno.h>
 
@@ -8,6 +9,7 @@ cm_err cm_aio_complete(struct cm_aio_req *req, int64_t res, struct cm_error *err
 {
     const size_t left = req->len - req->done;
 
+    res = cm_sys_result(req, res);
     CM_ASSERT(res <= (int64_t) left);
     if (res == -EINTR || res == -EAGAIN) {
         if (++req->tries <= CM_AIO_TRIES)

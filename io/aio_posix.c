@@ -1,4 +1,5 @@
 #include "io/aio.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -32,8 +33,8 @@ static cm_err posix_write(struct cm_aio *base, struct cm_aio_req *req, struct cm
     req->tries = 0;
     req->next = NULL;
     while (rc == CM_E_END) {
-        const ssize_t n =
-            pwrite(req->fd, req->data + req->done, req->len - req->done, (off_t) (req->offset + req->done));
+        const ssize_t n = cm_sys_pwrite(req->fd, req->data + req->done, req->len - req->done,
+                                        (off_t) (req->offset + req->done));
         rc = cm_aio_complete(req, n < 0 ? -errno : n, err);
     }
     CM_TRY(rc);

@@ -1,4 +1,5 @@
 #include "io/file.h"
+#include "io/sys.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,7 +38,7 @@ static const char *advice(int os)
 
 cm_err cm_dir_open(const char *path, int *out, struct cm_error *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = cm_sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't open directory %s%s", path, advice(errno));
@@ -49,12 +50,12 @@ cm_err cm_dir_make(int dirfd, const char *dir, const char *name, mode_t mode, in
 {
     int fd = -1;
 
-    if (mkdirat(dirfd, name, mode) != 0)
+    if (cm_sys_mkdirat(dirfd, name, mode) != 0)
         CM_FAIL(err, CM_E_IO, "can't make directory %s/%s%s", dir, name, advice(errno));
-    fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    fd = cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't open directory %s/%s%s", dir, name, advice(errno));
-    if (fchmod(fd, mode) != 0) {
+    if (cm_sys_fchmod(fd, mode) != 0) {
         cm_fd_close(&fd);
         CM_FAIL(err, CM_E_IO, "can't set the mode of %s/%s", dir, name);
     }
@@ -65,12 +66,12 @@ cm_err cm_dir_make(int dirfd, const char *dir, const char *name, mode_t mode, in
 cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode, int *out,
                       struct cm_error *err)
 {
-    int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | flags, mode);
+    int fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | flags, mode);
 
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't create %s/%s%s", dir, name, advice(errno));
     /* The umask can only have taken bits away, so the file was never wider than asked. */
-    if (fchmod(fd, mode) != 0) {
+    if (cm_sys_fchmod(fd, mode) != 0) {
         cm_fd_close(&fd);
         CM_FAIL(err, CM_E_IO, "can't set the mode of %s/%s", dir, name);
     }
@@ -94,7 +95,7 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
     const uint8_t *p = data;
 
     while (len > 0) {
-        const ssize_t n = pwrite(fd, p, len, (off_t) offset);
+        const ssize_t n = cm_sys_pwrite(fd, p, len, (off_t) offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
@@ -110,33 +111,33 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
 
 cm_err cm_file_sync(int fd, const char *path, struct cm_error *err)
 {
-    if (fdatasync(fd) != 0)
+    if (cm_sys_fdatasync(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make %s durable%s", path, advice(errno));
     return CM_OK;
 }
 
 cm_err cm_dir_sync(int fd, const char *path, struct cm_error *err)
 {
-    if (fsync(fd) != 0)
+    if (cm_sys_fsync(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make the names in %s durable%s", path, advice(errno));
     return CM_OK;
 }
 
 cm_err cm_file_truncate(int fd, const char *path, uint64_t len, struct cm_error *err)
 {
-    if (ftruncate(fd, (off_t) len) != 0)
+    if (cm_sys_ftruncate(fd, (off_t) len) != 0)
         CM_FAIL(err, CM_E_IO, "can't cut %s to %llu octets", path, (unsigned long long) len);
     return CM_OK;
 }
 
 cm_err cm_rename_new(int dirfd, const char *dir, const char *from, const char *to, struct cm_error *err)
 {
-    if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
+    if (cm_sys_renameat2(dirfd, from, to, RENAME_NOREPLACE) == 0)
         return CM_OK;
     if (errno == EINVAL || errno == ENOSYS) { /* a file system without RENAME_NOREPLACE */
         if (faccessat(dirfd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
             errno = EEXIST;
-        else if (renameat(dirfd, from, dirfd, to) == 0)
+        else if (cm_sys_renameat2(dirfd, from, to, 0) == 0)
             return CM_OK;
     }
     CM_FAIL(err, CM_E_IO, "can't rename %s/%s to %s", dir, from, to);
@@ -152,17 +153,17 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
     (void) snprintf(part, sizeof part, "%s.part", name);
     (void) snprintf(path, sizeof path, "%s/%s", dir, part);
     /* Whatever bears this name was never finished. */
-    (void) unlinkat(dirfd, part, 0);
+    (void) cm_sys_unlinkat(dirfd, part, 0);
     CM_TRY(cm_file_create(dirfd, dir, part, 0, mode, &fd, err));
     rc = cm_file_write(fd, path, data.data, data.len, 0, err);
     if (rc == CM_OK)
         rc = cm_file_sync(fd, path, err);
-    if (close(fd) != 0 && rc == CM_OK)
+    if (cm_sys_close(fd) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
-    if (rc == CM_OK && renameat(dirfd, part, dirfd, name) != 0)
+    if (rc == CM_OK && cm_sys_renameat2(dirfd, part, name, 0) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't rename %s to %s", path, name);
     if (rc != CM_OK) {
-        (void) unlinkat(dirfd, part, 0);
+        (void) cm_sys_unlinkat(dirfd, part, 0);
         return rc;
     }
     return cm_dir_sync(dirfd, dir, err);
@@ -174,11 +175,11 @@ static void wipe_file(int dirfd, const char *name)
 {
     static const uint8_t zeros[4096];
     struct stat st;
-    int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 
     if (fd >= 0 && fstat(fd, &st) == 0)
         for (off_t at = 0; at < st.st_size; at += (off_t) sizeof zeros)
-            if (pwrite(fd, zeros, sizeof zeros, at) <= 0)
+            if (cm_sys_pwrite(fd, zeros, sizeof zeros, at) <= 0)
                 break;
     cm_fd_close(&fd);
 }
@@ -186,7 +187,7 @@ static void wipe_file(int dirfd, const char *name)
 cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err)
 {
     const struct dirent *e = NULL;
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     cm_err rc = CM_OK;
 
@@ -201,11 +202,11 @@ cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, s
             continue;
         if (wipe)
             wipe_file(fd, e->d_name);
-        if (unlinkat(fd, e->d_name, 0) != 0)
+        if (cm_sys_unlinkat(fd, e->d_name, 0) != 0)
             rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s/%s", dir, name, e->d_name);
     }
     (void) closedir(d);
-    if (rc == CM_OK && unlinkat(dirfd, name, AT_REMOVEDIR) != 0)
+    if (rc == CM_OK && cm_sys_unlinkat(dirfd, name, AT_REMOVEDIR) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s/%s", dir, name);
     return rc;
 }

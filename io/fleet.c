@@ -2,6 +2,7 @@
 
 #include "io/file.h"
 #include "io/readat.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@ enum { SMALL_MAX = 1 << 20 }; /* octets of run.json and of ca.pem */
 static cm_err open_regular(int dirfd, const char *dir, const char *name, int *fd, struct stat *st,
                            struct cm_error *err)
 {
-    int opened = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int opened = cm_sys_openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
 
     if (opened < 0 && (errno == ENOENT || errno == ENOTDIR))
         return CM_E_END;
@@ -91,7 +92,7 @@ static cm_err open_manifest(struct cm_fleet *f, struct cm_error *err)
 
 static int open_dir(int dirfd, const char *name, int flags)
 {
-    return openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
+    return cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags, 0);
 }
 
 /* --keys, else keys/, else where run.json says they went. */

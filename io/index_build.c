@@ -5,6 +5,7 @@
 #include "io/index_impl.h"
 #include "io/readat.h"
 #include "io/rowread.h"
+#include "io/sys.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -133,7 +134,7 @@ static cm_err write_pages(struct cm_index_builder *b, struct page_writer *w, uin
 static cm_err open_part(const char *dir, int dir_fd, int *out, struct cm_error *err)
 {
     struct stat ours, named;
-    int fd = openat(dir_fd, "index.part", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = cm_sys_openat(dir_fd, "index.part", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't make %s/index.part", dir);
@@ -154,9 +155,9 @@ static cm_err open_part(const char *dir, int dir_fd, int *out, struct cm_error *
 
 static cm_err publish(const char *dir, int dir_fd, int fd, struct cm_error *err)
 {
-    if (fchmod(fd, 0644) != 0 || fsync(fd) != 0)
+    if (cm_sys_fchmod(fd, 0644) != 0 || cm_sys_fsync(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make %s/index.part durable", dir);
-    if (renameat(dir_fd, "index.part", dir_fd, "index") != 0)
+    if (cm_sys_renameat2(dir_fd, "index.part", "index", 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't rename %s/index.part to index", dir);
     return cm_dir_sync(dir_fd, dir, err);
 }
@@ -176,7 +177,7 @@ cm_err cm_index_builder_finish(struct cm_index_builder *b, uint64_t manifest_byt
         if (rc == CM_OK)
             rc = publish(b->dir, dir_fd, w.fd, err);
         if (rc != CM_OK)
-            (void) unlinkat(dir_fd, "index.part", 0);
+            (void) cm_sys_unlinkat(dir_fd, "index.part", 0);
     }
     cm_fd_close(&w.fd);
     cm_fd_close(&dir_fd);

@@ -1,4 +1,5 @@
 #include "io/readat.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@ cm_err cm_read_at(int fd, const char *path, void *buf, size_t len, uint64_t offs
     size_t have = 0;
 
     while (have < len) {
-        const ssize_t n = pread(fd, p + have, len - have, (off_t) (offset + have));
+        const ssize_t n = cm_sys_pread(fd, p + have, len - have, (off_t) (offset + have));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

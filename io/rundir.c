@@ -1,6 +1,7 @@
 #include "io/rundir.h"
 
 #include "io/file.h"
+#include "io/sys.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,14 +33,14 @@ static cm_err open_or_make(const char *path, mode_t mode, int *fd, bool *made, s
 {
     struct stat st;
 
-    *made = mkdir(path, mode) == 0;
+    *made = cm_sys_mkdirat(AT_FDCWD, path, mode) == 0;
     if (!*made && errno != EEXIST)
         CM_FAIL(err, CM_E_IO, "can't make directory %s%s", path,
                 errno == ENOENT ? " (its parent does not exist: make it first)" : "");
     if (lstat(path, &st) == 0 && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
         CM_FAIL(err, CM_E_USAGE, "%s exists and is not a directory; choose another --out", path);
     CM_TRY(cm_dir_open(path, fd, err));
-    if (*made && fchmod(*fd, mode) != 0)
+    if (*made && cm_sys_fchmod(*fd, mode) != 0)
         CM_FAIL(err, CM_E_IO, "can't set the mode of %s", path);
     if (faccessat(*fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
         CM_FAIL(err, CM_E_IO, "can't write to directory %s", path);
@@ -55,7 +56,7 @@ static cm_err must_be_empty(int fd, const char *path, struct cm_error *err)
 
     if (faccessat(fd, "run.json", F_OK, 0) == 0)
         CM_FAIL(err, CM_E_USAGE, "%s holds a run already; choose another --out", path);
-    copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    copy = cm_sys_openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     dir = copy >= 0 ? fdopendir(copy) : NULL;
     if (dir == NULL) {
         cm_fd_close(&copy);
@@ -92,7 +93,7 @@ static cm_err open_keys(struct cm_rundir *d, const char *keys_out, struct cm_err
 /* The name of a directory that was made is in its parent. */
 static cm_err sync_parent(const struct cm_rundir *d, struct cm_error *err)
 {
-    int fd = d->made ? openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int fd = d->made ? cm_sys_openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     cm_err rc = CM_OK;
 
     if (d->made && fd < 0)
@@ -158,15 +159,15 @@ void cm_rundir_undo(struct cm_rundir *d)
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {
         for (size_t i = 0; i < CM_COUNT(file); i++)
-            (void) unlinkat(d->fd, file[i], 0);
-        (void) unlinkat(d->fd, "chains", AT_REMOVEDIR);
+            (void) cm_sys_unlinkat(d->fd, file[i], 0);
+        (void) cm_sys_unlinkat(d->fd, "chains", AT_REMOVEDIR);
         if (d->keys_inside)
-            (void) unlinkat(d->fd, "keys", AT_REMOVEDIR);
+            (void) cm_sys_unlinkat(d->fd, "keys", AT_REMOVEDIR);
     }
     if (d->keys_made && d->keys_fd >= 0 && !d->keys_inside)
-        (void) rmdir(d->keys_path);
+        (void) cm_sys_unlinkat(AT_FDCWD, d->keys_path, AT_REMOVEDIR);
     if (d->made)
-        (void) rmdir(d->path);
+        (void) cm_sys_unlinkat(AT_FDCWD, d->path, AT_REMOVEDIR);
 }
 
 void cm_rundir_close(struct cm_rundir *d)

@@ -15,7 +15,7 @@
 struct cm_rundir {
     char path[256], keys_path[256];
     int fd, chains_fd, keys_fd;
-    bool made; /* the directory did not exist before */
+    bool made;                   /* the directory did not exist before */
     bool keys_made, keys_inside; /* keys/ of the run directory, not --keys-out */
 };
 

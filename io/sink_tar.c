@@ -2,6 +2,7 @@
 
 #include "engine/tarfmt.h"
 #include "io/file.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +115,7 @@ static cm_err segment_open(struct tar_sink *s, struct cm_error *err)
         if (rc != CM_OK) {
             char name[24];
             name_of(g->number, ".part", name);
-            (void) unlinkat(s->conf.chains_fd, name, 0); /* empty: nothing is lost */
+            (void) cm_sys_unlinkat(s->conf.chains_fd, name, 0); /* empty: nothing is lost */
         }
     }
     if (rc != CM_OK) {
@@ -379,7 +380,7 @@ static cm_err finish_segment(struct tar_sink *s, struct segment *g, struct cm_er
     if (g->chain.synced > 0)
         return end_segment(s, g, err);
     name_of(g->number, ".part", part);
-    if (unlinkat(s->conf.keys_fd, part, 0) != 0 || unlinkat(s->conf.chains_fd, part, 0) != 0)
+    if (cm_sys_unlinkat(s->conf.keys_fd, part, 0) != 0 || cm_sys_unlinkat(s->conf.chains_fd, part, 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't remove the empty segment %s", g->key.path);
     return sync_names(s, err);
 }

@@ -2,6 +2,7 @@
 
 #include "engine/ident.h"
 #include "io/file.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,12 +82,12 @@ static cm_err put_file(int dirfd, const char *dir, struct cm_span stem, const ch
     cm_put(&w, suffix, strlen(suffix) + 1);
     CM_ASSERT(cm_writer_ok(&w));
     /* No fchmod: the process runs with umask 022, which leaves 0644 and 0600 as they are. */
-    fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't create %s/%s", dir, name);
     (void) snprintf(path, sizeof path, "%s/%s", dir, name);
     rc = cm_file_write(fd, path, data, len, 0, err);
-    if (close(fd) != 0 && rc == CM_OK)
+    if (cm_sys_close(fd) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
     return rc;
 }
@@ -136,7 +137,7 @@ static cm_err tree_cut(struct cm_sink *base, struct cm_error *err)
 
 static cm_err sync_all(int fd, const char *path, struct cm_error *err)
 {
-    if (syncfs(fd) != 0)
+    if (cm_sys_syncfs(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make the file system of %s durable", path);
     return CM_OK;
 }
