@@ -93,6 +93,8 @@ CM_MUST_CHECK cm_err cm_audit_note(struct cm_audit_lane *lane, struct cm_error *
 CM_MUST_CHECK cm_err cm_audit_set(struct cm_audit *a, struct cm_error *err);
 /* The directories alone: for a sample, too. */
 CM_MUST_CHECK cm_err cm_audit_dirs(struct cm_audit *a, struct cm_error *err);
+/* What the journal says of the run, against what is there. */
+void cm_audit_journal(struct cm_audit *a);
 
 /* The segments or shards that lie in one side's directory, ascending; malloced. */
 struct cm_audit_side {

@@ -4,6 +4,7 @@
 #include "engine/ident.h"
 #include "engine/random.h"
 #include "io/source_list.h"
+#include "io/sys.h"
 
 #include <limits.h>
 #include <sys/statvfs.h>
@@ -59,6 +60,9 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
                 "private keys would be written unencrypted: say --plaintext-keys to accept that");
     if (o->keys_out != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "--layout none writes no keys, so --keys-out makes no sense with it");
+    if (o->max_signatures != 0 && o->count > o->max_signatures)
+        CM_FAIL(err, CM_E_USAGE, "--count %llu is more than --max-signatures %llu allows the CA to sign",
+                (unsigned long long) o->count, (unsigned long long) o->max_signatures);
     return check_texts(o, err);
 }
 
@@ -72,7 +76,7 @@ static cm_err open_ca(struct cm_mint_plan *p, struct cm_error *err)
                                       .signature = p->o->signature,
                                       .allow_insecure = p->o->allow_insecure_ca_key };
 
-    return cm_cafiles_open(&files, p->now, &p->ca, err);
+    return cm_cafiles_open(&files, p->clock, &p->ca, err);
 }
 
 /* notBefore an hour back, but not before the chain's; notAfter the chain's unless
@@ -94,7 +98,7 @@ static cm_err set_validity(struct cm_mint_plan *p, struct cm_error *err)
     cm_put_rfc3339(&t, ca_after);
     if (p->not_after > CM_WHEN_MAX)
         CM_FAIL(err, CM_E_USAGE, "--days %u passes the year 9999, where X.509 ends", days);
-    if (p->not_after <= p->now)
+    if (p->not_after <= p->clock)
         CM_FAIL(err, CM_E_USAGE, "the certificates would have ended at %s already; say a later --not-after",
                 mine);
     if (p->not_after > ca_after && !p->o->allow_outlive_ca)
@@ -307,36 +311,44 @@ static cm_err set_pipeline(struct cm_mint_plan *p, struct cm_error *err)
     p->pipeline.cpus = p->cores.cpu;
     p->pipeline.cpus_count = p->cores.count;
     p->pipeline.commit =
-        (struct cm_commit_bounds) { .bytes = COMMIT_BYTES, .devices = COMMIT_DEVICES, .ms = COMMIT_MS };
+        (struct cm_commit_bounds) { .bytes = CM_TUNE("commit_bytes", COMMIT_BYTES),
+                                    .devices = (uint32_t) CM_TUNE("commit_devices", COMMIT_DEVICES),
+                                    .ms = (uint32_t) CM_TUNE("commit_ms", COMMIT_MS) };
     if (p->o->layout == CM_LAYOUT_TREE) {
         /* A shard is a commit: it ends before a batch could take it past its bound. */
-        const uint32_t room =
-            p->batch.devices < CM_SHARD_DEVICES ? CM_SHARD_DEVICES - p->batch.devices + 1 : 1;
+        const uint32_t shard = (uint32_t) CM_TUNE("shard_devices", CM_SHARD_DEVICES);
+        const uint32_t room = p->batch.devices < shard ? shard - p->batch.devices + 1 : 1;
         p->pipeline.commit =
             (struct cm_commit_bounds) { .bytes = UINT64_MAX, .devices = room, .ms = TREE_COMMIT_MS };
     }
     return CM_OK;
 }
 
-static cm_err set_identity(struct cm_mint_plan *p, struct cm_error *err)
+static cm_err set_identity(struct cm_mint_plan *p, const struct cm_mint_identity *again, struct cm_error *err)
 {
     CM_TRY(cm_hasher_open(&p->hasher, err));
-    CM_TRY(cm_random_uuid(p->run_id, err));
+    p->clock = cm_when_now();
+    p->now = again != NULL ? again->created_at : p->clock;
+    if (again != NULL)
+        memcpy(p->run_id, again->run_id, sizeof p->run_id);
+    else
+        CM_TRY(cm_random_uuid(p->run_id, err));
     cm_uuid_text(p->run_id, p->run_id_text);
-    p->now = cm_when_now();
     return CM_OK;
 }
 
-cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p, struct cm_error *err)
+cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_identity *again,
+                         struct cm_mint_plan *p, struct cm_error *err)
 {
     *p = (struct cm_mint_plan) { .o = o };
     CM_TRY(check_opts(o, err));
-    CM_TRY(set_identity(p, err));
+    CM_TRY(set_identity(p, again, err));
     CM_TRY(open_ca(p, err));
     CM_TRY(open_profile(p, err));
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
     CM_TRY(open_source(p, err));
+    p->source->done = again != NULL ? again->done : NULL;
     CM_TRY(open_row(p, err));
     return set_pipeline(p, err);
 }

@@ -24,14 +24,24 @@ struct cm_mint_opts {
     int layout, key_format, encoding; /* enums of batch.h */
     bool plaintext_keys;
     uint32_t workers, batch;
-    int io;   /* enum cm_io_kind */
-    int sync; /* 0: commit, 1: none */
+    int io;                  /* enum cm_io_kind */
+    int sync;                /* 0: commit, 1: none */
+    uint64_t max_signatures; /* 0: no bound */
     bool explain;
+};
+
+/* A run that is taken up again: what it was given when it began, and what is done. */
+struct cm_mint_identity {
+    uint8_t run_id[16];
+    cm_when created_at;
+    const struct cm_ranges *done; /* committed sequence numbers; borrowed */
 };
 
 struct cm_mint_plan {
     const struct cm_mint_opts *o;
-    cm_when now, not_before, not_after;
+    cm_when now;   /* when the run began: notBefore counts from here, archive entries bear it */
+    cm_when clock; /* what the clock says: the CA must be valid at that time */
+    cm_when not_before, not_after;
     uint8_t run_id[16];
     char run_id_text[37];
     struct cm_hasher hasher; /* the main thread's */
@@ -53,9 +63,10 @@ struct cm_mint_plan {
 };
 
 /* CM_E_USAGE, CM_E_INPUT: what is wrong with the request; CM_E_LIMIT: not enough
- * memory that may be locked. close accepts a plan in any state, zeroed at first. */
-CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, struct cm_mint_plan *p,
-                                       struct cm_error *err);
+ * memory that may be locked. again: NULL for a new run. close accepts a plan in any state, zeroed at first.
+ */
+CM_MUST_CHECK cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_identity *again,
+                                       struct cm_mint_plan *p, struct cm_error *err);
 void cm_mint_plan_close(struct cm_mint_plan *p);
 
 /* Can the run fit on the file system of --out, or is it hopeless? CM_E_LIMIT says

@@ -71,6 +71,7 @@ struct cm_batch {
     /* worker: FILLING */
     uint32_t count;
     size_t chain_len, keys_len, rows_len, ids_len;
+    uint64_t prefix_number; /* of the run, from 0 */
     uint8_t prefix[CM_SERIAL_PREFIX];
     cm_when minted_at;
 

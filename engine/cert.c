@@ -70,15 +70,8 @@ void cm_minter_close(struct cm_minter *m)
 cm_err cm_mint_begin(struct cm_minter *m, struct cm_batch *b, struct cm_error *err)
 {
     (void) m;
-    /* Serial: one octet 01-7f (always 20 octets, always positive), seven for the
-     * batch, twelve for each certificate. The first is drawn again when it falls
-     * outside, so that it is uniform. */
-    if (RAND_bytes(b->prefix, CM_SERIAL_PREFIX) != 1 ||
-        RAND_bytes(b->random, (int) (b->count * CM_SERIAL_RANDOM)) != 1)
+    if (RAND_bytes(b->random, (int) (b->count * CM_SERIAL_RANDOM)) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "the random generator failed");
-    while (b->prefix[0] == 0 || b->prefix[0] > 0x7f)
-        if (RAND_bytes(b->prefix, 1) != 1)
-            CM_FAIL(err, CM_E_CRYPTO, "the random generator failed");
     b->minted_at = cm_when_now();
     return CM_OK;
 }
@@ -257,7 +250,7 @@ cm_err cm_mint_one(struct cm_minter *m, struct cm_batch *b, uint32_t i, struct c
 {
     cm_err rc = CM_OK;
 
-    CM_ASSERT(b->state == CM_BATCH_FILLING && i < b->count);
+    CM_ASSERT(b->state == CM_BATCH_FILLING && i < b->count && b->prefix[0] != 0);
     rc = cm_keymaker_make(m->maker, &m->scratch->pair, err);
     if (rc == CM_OK)
         rc = finish_one(m, b, i, err);

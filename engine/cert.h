@@ -30,7 +30,8 @@ CM_MUST_CHECK cm_err cm_minter_open(const struct cm_mint_conf *conf, struct cm_m
                                     struct cm_error *err);
 void cm_minter_close(struct cm_minter *m); /* NULL accepted */
 
-/* Draws the batch's serial prefix and random numbers and takes the time. */
+/* Draws the random parts of the batch's serials and takes the time. Its prefix is
+ * there already (serials.h). */
 CM_MUST_CHECK cm_err cm_mint_begin(struct cm_minter *m, struct cm_batch *b, struct cm_error *err);
 /* Mints rec[i]; the records before it are done, its id, seq and mac are set. */
 CM_MUST_CHECK cm_err cm_mint_one(struct cm_minter *m, struct cm_batch *b, uint32_t i, struct cm_error *err);

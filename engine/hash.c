@@ -70,3 +70,20 @@ cm_err cm_uuid5(struct cm_hasher *h, const uint8_t space[16], struct cm_span nam
     cm_uuid_text(md, out);
     return CM_OK;
 }
+
+bool cm_uuid_parse(const char *text, uint8_t out[16])
+{
+    char again[36];
+    unsigned byte = 0;
+    size_t n = 0;
+
+    for (const char *c = text; n < 16 && c[0] != '\0' && c[1] != '\0'; c += 2) {
+        c += *c == '-';
+        if (sscanf(c, "%2x", &byte) != 1)
+            return false;
+        out[n++] = (uint8_t) byte;
+    }
+    /* Whatever was lenient above shows here. */
+    cm_uuid_text(out, again);
+    return n == 16 && strlen(text) == sizeof again && memcmp(text, again, sizeof again) == 0;
+}

@@ -23,5 +23,6 @@ CM_MUST_CHECK cm_err cm_sha1(struct cm_hasher *h, const void *data, size_t len, 
 CM_MUST_CHECK cm_err cm_uuid5(struct cm_hasher *h, const uint8_t space[16], struct cm_span name, char out[36],
                               struct cm_error *err);
 void cm_uuid_text(const uint8_t uuid[16], char out[36]);
+bool cm_uuid_parse(const char *text, uint8_t out[16]); /* of the lowercase form */
 
 #endif

@@ -17,6 +17,27 @@ uint32_t cm_pipeline_batches(uint32_t workers)
            + 1;             /* free, so that a worker finds one */
 }
 
+/* As many prefixes ready as two commits and the batches between them can take, or as
+ * the run can need: every commit fills the stock up again. */
+static cm_err open_serials(struct cm_pipeline *p, struct cm_error *err)
+{
+    enum { STOCK_MAX = 4096 };
+    const struct cm_pipeline_conf *c = &p->conf;
+    const uint32_t batch = cm_pool_devices(c->pool);
+    const struct cm_ranges *done = c->source->done;
+    const uint64_t left = c->source->devices - (done != NULL ? cm_ranges_size(done) : 0);
+    uint64_t stock = 2ull * (c->commit.devices / batch + 1) + cm_pool_batches(c->pool);
+
+    stock = stock > STOCK_MAX ? STOCK_MAX : stock;
+    stock = stock > left ? left : stock;
+    const struct cm_serials_conf conf = { .first = c->first_prefix,
+                                          .stock = (size_t) stock,
+                                          .batches = cm_pool_batches(c->pool),
+                                          .at_most = batch,
+                                          .unrecorded = c->recorder == NULL };
+    return cm_serials_open(&conf, &p->serials, err);
+}
+
 cm_err cm_pipeline_open(const struct cm_pipeline_conf *conf, struct cm_pipeline **out, struct cm_error *err)
 {
     struct cm_pipeline *p = calloc(1, sizeof *p);
@@ -41,6 +62,8 @@ cm_err cm_pipeline_open(const struct cm_pipeline_conf *conf, struct cm_pipeline 
         rc = cm_queue_open(CM_SEALED_CAP, &p->sealed, err);
     if (rc == CM_OK)
         rc = cm_queue_open(CM_WRITTEN_CAP, &p->written, err);
+    if (rc == CM_OK)
+        rc = open_serials(p, err);
     if (rc != CM_OK) {
         cm_pipeline_close(p);
         return rc;
@@ -57,6 +80,7 @@ void cm_pipeline_fail(struct cm_pipeline *p, const struct cm_error *err)
     (void) pthread_mutex_unlock(&p->lock);
     atomic_store(&p->failed, true);
     cm_pool_stop(p->conf.pool);
+    cm_serials_stop(p->serials);
 }
 
 static cm_err spawn(pthread_t *t, void *(*main)(void *), struct cm_pipeline *p, struct cm_error *err)
@@ -82,15 +106,30 @@ static void forget_workers(struct cm_pipeline *p)
         cm_queue_close(p->sealed);
 }
 
+/* The first prefixes are on record before there is a worker. */
+static cm_err reserve(struct cm_pipeline *p, struct cm_error *err)
+{
+    struct cm_recorder *const recorder = p->conf.recorder;
+    struct cm_prefixes first = { 0 };
+
+    if (recorder == NULL)
+        return CM_OK;
+    CM_TRY(cm_serials_draw(p->serials, &first, err));
+    CM_TRY(recorder->ops->reserve(recorder, &first, err));
+    cm_serials_admit(p->serials);
+    return CM_OK;
+}
+
 cm_err cm_pipeline_start(struct cm_pipeline *p, struct cm_error *err)
 {
     sigset_t all, old;
-    cm_err rc = CM_OK;
+    cm_err rc = reserve(p, err);
 
     /* Signals are the main thread's: pipeline threads are born with them blocked. */
     (void) sigfillset(&all);
     (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = spawn(&p->registrar, cm_registrar_main, p, err);
+    if (rc == CM_OK)
+        rc = spawn(&p->registrar, cm_registrar_main, p, err);
     p->registrar_started = rc == CM_OK;
     if (rc == CM_OK) {
         rc = spawn(&p->writer, cm_writer_main, p, err);
@@ -143,7 +182,8 @@ struct cm_pipeline_stats cm_pipeline_stats(const struct cm_pipeline *p)
     return (struct cm_pipeline_stats) { .minted = atomic_load(&p->minted),
                                         .committed = atomic_load(&p->committed),
                                         .committed_bytes = atomic_load(&p->committed_bytes),
-                                        .commits = atomic_load(&p->commits) };
+                                        .commits = atomic_load(&p->commits),
+                                        .signatures = cm_serials_signatures(p->serials) };
 }
 
 void cm_pipeline_close(struct cm_pipeline *p)
@@ -158,6 +198,7 @@ void cm_pipeline_close(struct cm_pipeline *p)
         (void) pthread_join(p->registrar, NULL);
     cm_queue_done(p->sealed);
     cm_queue_done(p->written);
+    cm_serials_close(p->serials);
     (void) pthread_mutex_destroy(&p->source_lock);
     (void) pthread_mutex_destroy(&p->lock);
     (void) pthread_cond_destroy(&p->ended_cond);

@@ -3,6 +3,7 @@
 
 #include "engine/cert.h"
 #include "engine/pool.h"
+#include "engine/recorder.h"
 #include "engine/sink.h"
 #include "engine/source.h"
 
@@ -11,8 +12,9 @@
  *   pool ─► WORKER, one per core ─► sealed ─► WRITER ─► written ─► REGISTRAR ─► pool
  *           keygen, sign, encode              bundles            rows, commit
  *
- * Order is the safety property: bundles durable, then rows durable; only then do
- * devices count as committed. The writer decides where commits end (by bytes,
+ * Order is the safety property: serial prefixes on record before their first
+ * signature; bundles durable, then rows durable, then the commit on record; only
+ * then do devices count as committed. The writer decides where commits end (by bytes,
  * devices and time) and hands batches on in the order it put them, so that the
  * registrar sees each commit whole.
  *
@@ -35,6 +37,8 @@ struct cm_pipeline_conf {
     struct cm_source *source;
     struct cm_pool *pool;
     struct cm_sink *bundles, *manifest;
+    struct cm_recorder *recorder; /* NULL: nothing is put on record */
+    uint64_t first_prefix;        /* number of the first serial prefix of this attempt */
     uint32_t workers;
     const int *cpus; /* worker i is pinned to cpus[i % cpus_count]; NULL: not pinned */
     size_t cpus_count;
@@ -42,8 +46,9 @@ struct cm_pipeline_conf {
 };
 
 struct cm_pipeline_stats {
-    uint64_t minted;    /* devices made */
-    uint64_t committed; /* devices durable and listed */
+    uint64_t minted;     /* devices made */
+    uint64_t signatures; /* that the CA made, by the batch */
+    uint64_t committed;  /* devices durable and listed */
     uint64_t committed_bytes;
     uint64_t commits;
 };

@@ -3,6 +3,7 @@
 
 #include "engine/pipeline.h"
 #include "engine/queue.h"
+#include "engine/serials.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ enum {
 struct cm_pipeline {
     struct cm_pipeline_conf conf; /* constant */
     struct cm_queue *sealed, *written;
+    struct cm_serials *serials;
     pthread_t *worker; /* conf.workers of them, then the two below; set by start */
     pthread_t writer, registrar;
     uint32_t started; /* workers that run; start's */

@@ -166,3 +166,8 @@ uint32_t cm_pool_batches(const struct cm_pool *p)
 {
     return p->batches;
 }
+
+uint32_t cm_pool_devices(const struct cm_pool *p)
+{
+    return p->batch[0].cap;
+}

@@ -26,6 +26,7 @@ void cm_pool_close(struct cm_pool *p);
 struct cm_span cm_pool_chain_slab(const struct cm_pool *p);
 struct cm_span cm_pool_key_slab(const struct cm_pool *p);
 uint32_t cm_pool_batches(const struct cm_pool *p);
+uint32_t cm_pool_devices(const struct cm_pool *p);                        /* that a batch takes */
 size_t cm_pool_bytes(const struct cm_batch_plan *plan, uint32_t batches); /* of memory, for --explain */
 
 #endif

@@ -17,10 +17,12 @@
  *   cut     BUNDLE: ends the commit: all that was put before belongs to it.
  *   sync    makes the oldest commit that was cut and not yet synced durable, or for
  *           MANIFEST sinks all rows that were put.
- *   settle  BUNDLE: the rows of the commit that was synced last are durable, too: it
- *           is committed. Full segments get their final names.
+ *   settle  what was synced last is committed: it is on record. Bundle sinks give full
+ *           segments their final names.
  *   finish  at the end, after a failure too: takes back what is not committed, then
- *           ends segments under their final names, builds the index.
+ *           ends segments under their final names.
+ *   index   MANIFEST: when the end is on record. Builds what readers look things up
+ *           in, which can be made again at any time: a failure loses nothing.
  *   close   releases; NULL and half-open accepted. What was not synced stays
  *           recognisably unfinished.
  *
@@ -42,8 +44,9 @@ struct cm_sink_ops {
     cm_err (*reap)(struct cm_sink *s, bool wait, struct cm_batch **out, struct cm_error *err);
     cm_err (*cut)(struct cm_sink *s, struct cm_error *err);
     cm_err (*sync)(struct cm_sink *s, struct cm_error *err);
-    cm_err (*settle)(struct cm_sink *s, struct cm_error *err); /* BUNDLE; NULL: nothing to do */
+    cm_err (*settle)(struct cm_sink *s, struct cm_error *err); /* NULL: nothing to do */
     cm_err (*finish)(struct cm_sink *s, struct cm_error *err);
+    cm_err (*index)(struct cm_sink *s, struct cm_error *err); /* NULL: nothing to do */
     void (*close)(struct cm_sink *s);
 };
 

@@ -3,6 +3,7 @@
 
 #include "engine/batch.h"
 #include "engine/pattern.h"
+#include "engine/ranges.h"
 
 /* source.h - where the devices of a run come from.
  *
@@ -25,6 +26,9 @@ struct cm_source_ops {
 struct cm_source {
     const struct cm_source_ops *ops;
     uint64_t devices; /* how many there are in all */
+    /* Sequence numbers that are passed over: an earlier attempt has committed them.
+     * Borrowed; NULL: none. */
+    const struct cm_ranges *done;
 };
 
 struct cm_source_count_conf {

@@ -44,14 +44,16 @@ static cm_err count_next(struct cm_source *base, struct cm_batch *b, struct cm_e
     char id[CM_PATTERN_OUT];
     struct cm_values v = { 0 };
 
-    if (s->next == s->base.devices)
-        return CM_E_END;
-    while (s->next < s->base.devices && b->count < b->cap) {
+    while (b->count < b->cap) {
+        if (base->done != NULL)
+            s->next = cm_ranges_gap(base->done, s->start + s->next) - s->start;
+        if (s->next >= base->devices)
+            break;
         CM_TRY(cm_source_count_at(base, s->next, id, &v, err));
         CM_ASSERT(cm_batch_add(b, v.id, v.seq, v.mac)); /* ids were checked: they fit */
         s->next++;
     }
-    return CM_OK;
+    return b->count > 0 ? CM_OK : CM_E_END;
 }
 
 static void count_close(struct cm_source *base)

@@ -29,19 +29,23 @@ static bool must_end(const struct cm_pipeline *p)
 }
 
 /* Mints the devices of the batch; a stop in between cuts it short after the
- * device in hand. */
+ * device in hand. Whatever happens, what may have been signed is counted. */
 static cm_err mint_batch(struct cm_pipeline *p, struct cm_minter *m, struct cm_batch *b, struct cm_error *err)
 {
-    CM_TRY(cm_mint_begin(m, b, err));
-    for (uint32_t i = 0; i < b->count; i++) {
-        if (i > 0 && must_end(p)) {
-            b->count = i;
+    uint32_t tried = 0;
+    cm_err rc = cm_mint_begin(m, b, err);
+
+    while (rc == CM_OK && tried < b->count) {
+        if (tried > 0 && must_end(p)) {
+            b->count = tried;
             break;
         }
-        CM_TRY(cm_mint_one(m, b, i, err));
-        atomic_fetch_add_explicit(&p->minted, 1, memory_order_relaxed);
+        rc = cm_mint_one(m, b, tried++, err);
+        if (rc == CM_OK)
+            atomic_fetch_add_explicit(&p->minted, 1, memory_order_relaxed);
     }
-    return cm_mint_end(m, b, err);
+    cm_serials_signed(p->serials, b, tried);
+    return rc == CM_OK ? cm_mint_end(m, b, err) : rc;
 }
 
 /* One batch from pool to writer. CM_E_END or CM_E_CLOSED: there are no more. */
@@ -55,6 +59,8 @@ static cm_err one_batch(struct cm_pipeline *p, struct cm_minter *m, struct cm_er
     (void) pthread_mutex_lock(&p->source_lock);
     rc = must_end(p) ? CM_E_END : p->conf.source->ops->next(p->conf.source, b, err);
     (void) pthread_mutex_unlock(&p->source_lock);
+    if (rc == CM_OK)
+        rc = cm_serials_take(p->serials, b, err);
     if (rc == CM_OK)
         rc = mint_batch(p, m, b, err);
     if (rc == CM_OK) {

@@ -79,6 +79,23 @@ cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, m
     return CM_OK;
 }
 
+cm_err cm_file_open_write(int dirfd, const char *dir, const char *name, int *out, struct cm_error *err)
+{
+    struct stat st;
+    int fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't open %s/%s%s", dir, name, advice(errno));
+    }
+    if (!S_ISREG(st.st_mode)) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_INPUT, "%s/%s is not a regular file", dir, name);
+    }
+    *out = fd;
+    return CM_OK;
+}
+
 int cm_write_errno(int os, uint64_t end)
 {
     struct rlimit limit;

@@ -18,6 +18,9 @@ CM_MUST_CHECK cm_err cm_dir_open(const char *path, int *out, struct cm_error *er
 /* O_CREAT | O_EXCL | O_WRONLY and flags, exactly this mode. */
 CM_MUST_CHECK cm_err cm_file_create(int dirfd, const char *dir, const char *name, int flags, mode_t mode,
                                     int *out, struct cm_error *err);
+/* O_WRONLY, an existing regular file. */
+CM_MUST_CHECK cm_err cm_file_open_write(int dirfd, const char *dir, const char *name, int *out,
+                                        struct cm_error *err);
 /* What a failed write up to `end` means: a limit on the size of files (RLIMIT_FSIZE)
  * that is no multiple of 4096 cuts direct I/O to an odd length, which comes back as
  * EINVAL; that is EFBIG then. All else is itself. */

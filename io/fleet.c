@@ -84,9 +84,23 @@ static cm_err open_manifest(struct cm_fleet *f, struct cm_error *err)
     const cm_err rc = open_regular(f->fd, f->path, "manifest.ndjson", &f->manifest_fd, &st, err);
 
     if (rc == CM_E_END)
-        CM_FAIL(err, CM_E_INPUT, "%s/manifest.ndjson is missing", f->path);
-    if (rc == CM_OK)
-        f->manifest_bytes = (uint64_t) st.st_size;
+        return f->journal.manifest_bytes == 0
+                   ? CM_OK /* killed before its first commit */
+                   : cm_fail(err, CM_E_INPUT, CM_HERE, "%s/manifest.ndjson is missing", f->path);
+    CM_TRY(rc);
+    f->manifest_size = (uint64_t) st.st_size;
+    f->manifest_bytes =
+        f->manifest_size < f->journal.manifest_bytes ? f->manifest_size : f->journal.manifest_bytes;
+    return CM_OK;
+}
+
+static cm_err read_journal(struct cm_fleet *f, struct cm_error *err)
+{
+    const cm_err rc = cm_journal_read(f->fd, f->path, &f->journal, err);
+
+    if (rc == CM_E_END)
+        CM_FAIL(err, CM_E_INPUT,
+                "%s has no journal, or not one sound record in it: nothing in it is committed", f->path);
     return rc;
 }
 
@@ -128,6 +142,7 @@ static cm_err open_fleet(struct cm_fleet *f, const char *keys_dir, struct cm_err
     CM_TRY(rc);
     CM_TRY(read_run(f, err));
     CM_TRY(read_small(f, "ca.pem", &f->ca_pem, &f->ca_pem_len, err));
+    CM_TRY(read_journal(f, err));
     CM_TRY(open_manifest(f, err));
     return open_sides(f, keys_dir, err);
 }
@@ -161,6 +176,7 @@ void cm_fleet_close(struct cm_fleet *f)
     free(f->path);
     free(f->keys_path);
     free(f->ca_pem);
+    cm_journal_state_done(&f->journal);
     free(f);
 }
 
@@ -198,6 +214,16 @@ cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err)
                 f->keys_path);
     errno = f->keys_errno;
     CM_FAIL(err, CM_E_IO, "can't open the directory of the keys of %s, %s", f->path, f->keys_path);
+}
+
+const struct cm_journal_state *cm_fleet_journal(const struct cm_fleet *f)
+{
+    return &f->journal;
+}
+
+uint64_t cm_fleet_manifest_size(const struct cm_fleet *f)
+{
+    return f->manifest_size;
 }
 
 uint64_t cm_fleet_manifest_bytes(const struct cm_fleet *f)

@@ -52,6 +52,7 @@ struct cm_fleet_run {
 enum cm_fleet_side { CM_FLEET_CHAINS, CM_FLEET_KEYS };
 
 struct cm_fleet;
+struct cm_journal_state;
 /* keys_dir: --keys, or NULL: the directory keys/, or where run.json says they were
  * written. A keys directory that can't be opened is no failure yet: cm_fleet_need_keys. */
 CM_MUST_CHECK cm_err cm_fleet_open(const char *dir, const char *keys_dir, struct cm_fleet **out,
@@ -69,8 +70,13 @@ CM_MUST_CHECK cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_erro
 int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side);
 int cm_fleet_fd(const struct cm_fleet *f);
 
-/* The manifest as it was at open: what grows later is not seen. */
+/* What the journal says is committed; the rest of it is in journalread.h. */
+const struct cm_journal_state *cm_fleet_journal(const struct cm_fleet *f);
+
+/* The committed manifest as it was at open: what grows later is not seen, and what is not committed is not
+ * there. */
 uint64_t cm_fleet_manifest_bytes(const struct cm_fleet *f);
+uint64_t cm_fleet_manifest_size(const struct cm_fleet *f); /* of the file, committed or not */
 CM_MUST_CHECK cm_err cm_fleet_manifest_read(const struct cm_fleet *f, void *buf, size_t len, uint64_t offset,
                                             size_t *got, struct cm_error *err);
 

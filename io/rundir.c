@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOCK_TRIES = 5, LOCK_WAIT_MS = 50 };
+enum { LOCK_TRIES = 5, LOCK_WAIT_MS = 50, PATH_LEN = 200 /* octets of a directory's path */ };
 
 /* A ring's end is asynchronous: the lock of a process that was just killed may
  * live some milliseconds longer than the process. */
@@ -91,15 +91,14 @@ static cm_err open_keys(struct cm_rundir *d, const char *keys_out, struct cm_err
 }
 
 /* The name of a directory that was made is in its parent. */
-static cm_err sync_parent(const struct cm_rundir *d, struct cm_error *err)
+static cm_err sync_parent(int dirfd, const char *path, struct cm_error *err)
 {
-    int fd = d->made ? cm_sys_openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
+    int fd = cm_sys_openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     cm_err rc = CM_OK;
 
-    if (d->made && fd < 0)
-        CM_FAIL(err, CM_E_IO, "can't open the parent of %s", d->path);
-    if (fd >= 0)
-        rc = cm_dir_sync(fd, d->path, err);
+    if (fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't open the parent of %s", path);
+    rc = cm_dir_sync(fd, path, err);
     cm_fd_close(&fd);
     return rc;
 }
@@ -109,8 +108,9 @@ cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *
     struct cm_rundir d = { .fd = -1, .chains_fd = -1, .keys_fd = -1 };
     cm_err rc = CM_OK;
 
-    if (strlen(path) > 200 || (keys_out != NULL && strlen(keys_out) > 200))
-        CM_FAIL(err, CM_E_USAGE, "a directory path is longer than 200 octets; change into its parent first");
+    if (strlen(path) > PATH_LEN || (keys_out != NULL && strlen(keys_out) > PATH_LEN))
+        CM_FAIL(err, CM_E_USAGE, "a directory path is longer than %d octets; change into its parent first",
+                PATH_LEN);
     (void) snprintf(d.path, sizeof d.path, "%s", path);
     rc = open_or_make(path, 0755, &d.fd, &d.made, err);
     if (rc == CM_OK)
@@ -121,8 +121,10 @@ cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *
         rc = open_keys(&d, keys_out, err);
     if (rc == CM_OK)
         rc = cm_dir_make(d.fd, d.path, "chains", 0755, &d.chains_fd, err);
-    if (rc == CM_OK)
-        rc = sync_parent(&d, err);
+    if (rc == CM_OK && d.made)
+        rc = sync_parent(d.fd, d.path, err);
+    if (rc == CM_OK && !d.keys_inside && d.keys_made)
+        rc = sync_parent(d.keys_fd, d.keys_path, err);
     if (rc != CM_OK) {
         cm_rundir_undo(&d);
         cm_rundir_close(&d);
@@ -130,6 +132,46 @@ cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *
     }
     *out = d;
     return CM_OK;
+}
+
+cm_err cm_rundir_reopen(const char *path, struct cm_rundir *out, struct cm_error *err)
+{
+    struct cm_rundir d = { .fd = -1, .chains_fd = -1, .keys_fd = -1 };
+
+    if (strlen(path) > PATH_LEN)
+        CM_FAIL(err, CM_E_USAGE, "a directory path is longer than %d octets; change into its parent first",
+                PATH_LEN);
+    (void) snprintf(d.path, sizeof d.path, "%s", path);
+    cm_err rc = cm_dir_open(path, &d.fd, err);
+    if (rc == CM_E_IO && err != NULL && (err->os == ENOENT || err->os == ENOTDIR))
+        CM_FAIL(err, CM_E_INPUT, "%s: no such directory; name the one that mint --out made", path);
+    if (rc == CM_OK)
+        rc = lock_dir(&d, err);
+    if (rc != CM_OK) {
+        cm_rundir_close(&d);
+        return rc;
+    }
+    *out = d;
+    return CM_OK;
+}
+
+cm_err cm_rundir_open_sides(struct cm_rundir *d, const char *keys_out, bool make, struct cm_error *err)
+{
+    char chains[300];
+    bool made = false;
+
+    d->keys_inside = keys_out == NULL;
+    if (keys_out == NULL)
+        (void) snprintf(d->keys_path, sizeof d->keys_path, "%.240s/keys", d->path);
+    else if (strlen(keys_out) > PATH_LEN)
+        CM_FAIL(err, CM_E_USAGE, "the directory of the keys has a path of more than %d octets", PATH_LEN);
+    else
+        (void) snprintf(d->keys_path, sizeof d->keys_path, "%s", keys_out);
+    (void) snprintf(chains, sizeof chains, "%.240s/chains", d->path);
+    CM_TRY(make ? open_or_make(d->keys_path, 0700, &d->keys_fd, &made, err)
+                : cm_dir_open(d->keys_path, &d->keys_fd, err));
+    return make ? open_or_make(chains, 0755, &d->chains_fd, &made, err)
+                : cm_dir_open(chains, &d->chains_fd, err);
 }
 
 cm_err cm_rundir_write_ca(const struct cm_rundir *d, struct cm_span pem, struct cm_error *err)
@@ -154,8 +196,8 @@ cm_err cm_rundir_write_run(const struct cm_rundir *d, const json_t *run, struct 
 
 void cm_rundir_undo(struct cm_rundir *d)
 {
-    static const char *const file[] = { "run.json",    "run.json.part",   "ca.pem",
-                                        "ca.pem.part", "manifest.ndjson", "index" };
+    static const char *const file[] = { "run.json",        "run.json.part", "ca.pem", "ca.pem.part",
+                                        "manifest.ndjson", "index",         "journal" };
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {
         for (size_t i = 0; i < CM_COUNT(file); i++)

@@ -25,6 +25,13 @@ struct cm_rundir {
  * it can't be written. On failure what was made is removed again. */
 CM_MUST_CHECK cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *out,
                                     struct cm_error *err);
+/* Opens the directory of a run and locks it; its sides are not open yet. CM_E_INPUT: there is no
+ * such directory; CM_E_LIMIT: another process has it. */
+CM_MUST_CHECK cm_err cm_rundir_reopen(const char *path, struct cm_rundir *out, struct cm_error *err);
+/* Then, when its journal was read: chains/, and keys/ or keys_out. */
+/* make: a side that is missing is made: nothing is committed yet. */
+CM_MUST_CHECK cm_err cm_rundir_open_sides(struct cm_rundir *d, const char *keys_out, bool make,
+                                          struct cm_error *err);
 CM_MUST_CHECK cm_err cm_rundir_write_ca(const struct cm_rundir *d, struct cm_span pem, struct cm_error *err);
 /* run is written as run.json, replacing an older one. */
 CM_MUST_CHECK cm_err cm_rundir_write_run(const struct cm_rundir *d, const json_t *run, struct cm_error *err);

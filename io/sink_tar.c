@@ -164,6 +164,7 @@ static cm_err tar_open(const struct cm_sink_conf *conf, struct cm_sink **out, st
     (void) pthread_mutex_init(&s->lock, NULL);
     s->base.ops = &cm_sink_tar_ops;
     s->conf = *conf;
+    s->next_number = conf->first_unit;
     s->slot = calloc(conf->batches, sizeof *s->slot);
     s->zeros = aligned_alloc(4096, CM_TAR_END);
     if (s->slot == NULL || s->zeros == NULL)
@@ -212,6 +213,7 @@ static cm_err tar_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *how
     b->chain_base = s->current->chain.len;
     b->key_base = s->current->key.len;
     *how = CM_PUT_PENDING;
+    CM_POINT("bundles.put");
     CM_TRY(write_half(s, &s->current->chain, &slot->chain, b->chain, b->chain_len, 0, b, err));
     return write_half(s, &s->current->key, &slot->key, b->keys, b->keys_len, 1, b, err);
 }
@@ -288,10 +290,14 @@ static cm_err end_segment(struct tar_sink *s, struct segment *g, struct cm_error
 
     name_of(g->number, ".part", part);
     name_of(g->number, "", name);
+    CM_POINT("segment.end");
     CM_TRY(end_half(s, &g->key, err));
     CM_TRY(end_half(s, &g->chain, err));
+    CM_POINT("segment.rename");
     CM_TRY(cm_rename_new(s->conf.keys_fd, s->conf.keys_path, part, name, err));
+    CM_POINT("segment.renamed.key");
     CM_TRY(cm_rename_new(s->conf.chains_fd, chains_path(s, dir), part, name, err));
+    CM_POINT("segment.renamed");
     return sync_names(s, err);
 }
 
@@ -318,6 +324,24 @@ static struct segment *segment_after(struct tar_sink *s, const struct segment *g
     return next;
 }
 
+/* What the commit that is being synced has of the segment. */
+static cm_err tell_place(struct tar_sink *s, const struct segment *g, struct cm_error *err)
+{
+    struct cm_places *const p = s->conf.places;
+    const bool full = g->number < s->synced.number;
+
+    if (p == NULL)
+        return CM_OK;
+    if (g->number == segment_after(s, NULL)->number)
+        p->units = 0;
+    if (p->units == CM_PLACES_UNITS)
+        CM_FAIL(err, CM_E_LIMIT, "bug: a commit wrote to more than %d segments", CM_PLACES_UNITS);
+    p->unit[p->units++] = (struct cm_unit) { .number = g->number,
+                                             .chain_len = full ? g->chain.len : s->synced.chain_len,
+                                             .key_len = full ? g->key.len : s->synced.key_len };
+    return CM_OK;
+}
+
 static cm_err tar_sync(struct cm_sink *base, struct cm_error *err)
 {
     struct tar_sink *s = (struct tar_sink *) base;
@@ -328,9 +352,13 @@ static cm_err tar_sync(struct cm_sink *base, struct cm_error *err)
     s->cuts_head = (s->cuts_head + 1) % MAX_CUTS;
     s->cuts--;
     (void) pthread_mutex_unlock(&s->lock);
+    CM_POINT("bundles.sync");
     for (struct segment *g = segment_after(s, NULL); g != NULL && g->number <= s->synced.number;
-         g = segment_after(s, g))
+         g = segment_after(s, g)) {
         CM_TRY(sync_segment(s, g, err));
+        CM_TRY(tell_place(s, g, err));
+    }
+    CM_POINT("bundles.synced");
     return CM_OK;
 }
 

@@ -64,6 +64,7 @@ static cm_err tree_open(const struct cm_sink_conf *conf, struct cm_sink **out, s
     s->base.ops = &cm_sink_tree_ops;
     s->conf = *conf;
     s->chain_fd = s->key_fd = -1;
+    s->next_number = s->named = s->settled = conf->first_unit;
     (void) snprintf(s->chains_path, sizeof s->chains_path, "%.240s/chains", conf->fleet_path);
     (void) pthread_mutex_init(&s->lock, NULL);
     *out = &s->base;
@@ -99,6 +100,7 @@ static cm_err tree_put(struct cm_sink *base, struct cm_batch *b, enum cm_put *ho
     *how = CM_PUT_DONE;
     if (s->key_fd < 0)
         CM_TRY(open_shard(s, err));
+    CM_POINT("bundles.put");
     b->unit = s->next_number;
     for (uint32_t i = 0; i < b->count; i++) {
         const struct cm_rec *rec = &b->rec[i];
@@ -155,17 +157,26 @@ static cm_err tree_sync(struct cm_sink *base, struct cm_error *err)
     (void) pthread_mutex_unlock(&s->lock);
     shard_name(number, ".part", part);
     shard_name(number, "", name);
+    CM_POINT("bundles.sync");
     if (s->conf.durable) {
         CM_TRY(sync_all(s->conf.keys_fd, s->conf.keys_path, err));
         CM_TRY(sync_all(s->conf.chains_fd, s->chains_path, err));
     }
     s->named = number + 1;
+    CM_POINT("shard.rename");
     CM_TRY(cm_rename_new(s->conf.keys_fd, s->conf.keys_path, part, name, err));
+    CM_POINT("shard.renamed.key");
     CM_TRY(cm_rename_new(s->conf.chains_fd, s->chains_path, part, name, err));
+    CM_POINT("shard.renamed");
     if (s->conf.durable) {
         CM_TRY(cm_dir_sync(s->conf.keys_fd, s->conf.keys_path, err));
         CM_TRY(cm_dir_sync(s->conf.chains_fd, s->chains_path, err));
     }
+    if (s->conf.places != NULL) {
+        s->conf.places->unit[0] = (struct cm_unit) { .number = number };
+        s->conf.places->units = 1;
+    }
+    CM_POINT("bundles.synced");
     return CM_OK;
 }
 

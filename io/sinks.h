@@ -7,6 +7,23 @@
 /* sinks.h - the table of outputs. TO ADD ONE: a file io/sink_x.c and a row in
  * sinks.c; the contract test walks the table. */
 
+enum { CM_PLACES_UNITS = 64 };
+
+/* A segment or shard, and how much of it is synced. */
+struct cm_unit {
+    uint32_t number;
+    uint64_t chain_len, key_len; /* a shard's: 0 */
+};
+
+/* Where the commit lies that the sinks synced last: they say it, the journal records it. All of them are
+ * the registrar's. */
+struct cm_places {
+    struct cm_unit unit[CM_PLACES_UNITS]; /* that the commit wrote to, by number */
+    size_t units;
+    uint64_t manifest_bytes; /* so far */
+    uint8_t rows_xxh3[16];   /* of the commit's rows */
+};
+
 /* What a sink may need; it borrows everything and keeps what it copies. */
 struct cm_sink_conf {
     int fleet_fd; /* the run directory */
@@ -20,6 +37,9 @@ struct cm_sink_conf {
     struct cm_span chain_slab, key_slab;
     uint64_t segment_bytes; /* bound of a chain segment */
     size_t rows_max;        /* octets of rows that one commit may have */
+    struct cm_places *places;
+    uint32_t first_unit;    /* number of the first segment or shard; those before it are committed */
+    uint64_t manifest_from; /* octets of the manifest that are committed; 0: it is made */
 };
 
 enum {

@@ -232,6 +232,10 @@ static cm_err list_next(struct cm_source *base, struct cm_batch *b, struct cm_er
     if (s->verified)
         return CM_E_END;
     while (b->count < b->cap && s->next < s->base.devices && (rc = next_id(&s->r, &id, err)) == CM_OK) {
+        if (base->done != NULL && cm_ranges_meets(base->done, s->next + 1, s->next + 1)) {
+            s->next++;
+            continue;
+        }
         /* The check was made on the first reading; a file that changed since might not fit. */
         if (!cm_batch_add(b, id, s->next + 1, s->mac_base + s->next) || cm_id_check(id, NULL) != CM_OK)
             CM_FAIL(err, CM_E_INPUT, "the device list %s changed during the run", s->r.path);

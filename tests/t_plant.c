@@ -2,6 +2,7 @@
 
 #include "engine/cainit.h"
 #include "engine/random.h"
+#include "engine/serials.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -125,6 +126,7 @@ struct cm_batch *t_plant_batch(const struct t_plant *p, struct cm_minter *m, uin
         const int n = snprintf(id, sizeof id, "SN%08llu%s", (unsigned long long) seq + i, suffix);
         CM_ASSERT(n > 0 && cm_batch_add(b, cm_span(id, (size_t) n), seq + i, seq + i));
     }
+    must(cm_serials_prefix(b->prefix, &err), &err);
     must(cm_mint_begin(m, b, &err), &err);
     for (uint32_t i = 0; i < b->count; i++)
         must(cm_mint_one(m, b, i, &err), &err);

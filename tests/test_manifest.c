@@ -63,6 +63,7 @@ static void commit(unsigned batches)
 
     cr_assert_eq(put(batches, &err), CM_OK, "%s", err.what);
     cr_assert_eq(sink->ops->sync(sink, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(sink->ops->settle(sink, &err), CM_OK, "%s", err.what);
 }
 
 static off_t size_of(const char *name)
@@ -138,6 +139,7 @@ Test(manifest, rows_of_every_commit, .init = setup, .fini = teardown)
     cr_expect_eq(size_of("manifest.ndjson") % 4096, 0);
     cr_expect_eq(size_of("index"), -1);
     cr_assert_eq(sink->ops->finish(sink, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(sink->ops->index(sink, &err), CM_OK, "%s", err.what);
     expect_rows(21, true);
     cr_expect_eq(size_of("index.part"), -1);
 }
@@ -158,6 +160,7 @@ Test(manifest, nothing_was_put, .init = setup, .fini = teardown)
     struct cm_error err = { 0 };
 
     cr_assert_eq(sink->ops->finish(sink, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(sink->ops->index(sink, &err), CM_OK, "%s", err.what);
     expect_rows(0, true);
 }
 

@@ -10,7 +10,7 @@
 
 #include <criterion/criterion.h>
 
-/* First octet 01 to 7f, as cm_mint_begin draws it. */
+/* First octet 01 to 7f, as cm_serials_prefix draws it. */
 static void draw_serial(uint8_t serial[20])
 {
     static unsigned n;

@@ -7,6 +7,7 @@
 
 #include "engine/keymake.h"
 #include "engine/ossl.h"
+#include "engine/serials.h"
 
 #include <openssl/crypto.h>
 
@@ -62,6 +63,7 @@ static void fresh_batch(struct bench *b)
         cm_pool_release(b->plant.pool, b->batch);
     CM_ASSERT(cm_pool_acquire(b->plant.pool, &b->batch) == CM_OK);
     CM_ASSERT(cm_batch_add(b->batch, cm_span("SN00000001", 10), 1, 1));
+    CM_ASSERT(cm_serials_prefix(b->batch->prefix, NULL) == CM_OK);
     CM_ASSERT(cm_mint_begin(b->minter, b->batch, NULL) == CM_OK);
 }
 

@@ -1,0 +1,379 @@
+#include "cli/minting.h"
+
+#include "cli/msg.h"
+#include "cli/progress.h"
+#include "cli/request.h"
+#include "cli/signals.h"
+#include "io/index.h"
+#include "io/leftovers.h"
+#include "io/sys.h"
+
+#include <sys/resource.h>
+#include <time.h>
+
+static double clock_s(clockid_t id)
+{
+    struct timespec t;
+
+    (void) clock_gettime(id, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+static bool durable(const struct cm_minting *m)
+{
+    return m->plan.o->sync == 0;
+}
+
+/* Devices of the run that are committed, in all attempts. */
+static uint64_t committed(const struct cm_minting *m)
+{
+    return (m->before != NULL ? m->before->at.devices : 0) + m->stats.committed;
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+static cm_err open_sinks(struct cm_minting *m, struct cm_error *err)
+{
+    struct cm_mint_plan *p = &m->plan;
+    const struct cm_journal_state *before = m->before;
+    const enum cm_layout layout = p->pipeline.mint.layout;
+    const size_t row = p->batch.rows / p->batch.devices + CM_ROW_PLACES;
+    const struct cm_sink_conf conf = {
+        .fleet_fd = m->dir.fd,
+        .fleet_path = m->dir.path,
+        .chains_fd = m->dir.chains_fd,
+        .keys_fd = m->dir.keys_fd,
+        .keys_path = m->dir.keys_path,
+        .layout = layout,
+        .io = (enum cm_io_kind) p->o->io,
+        .durable = durable(m),
+        .batches = p->batches,
+        .chain_slab = cm_pool_chain_slab(p->pool),
+        .key_slab = cm_pool_key_slab(p->pool),
+        .segment_bytes = CM_TUNE("segment_bytes", CM_SEGMENT_BYTES),
+        .rows_max = ((size_t) p->pipeline.commit.devices + p->batch.devices) * row + 4096,
+        .places = &m->places,
+        .first_unit = before != NULL && before->units > 0 ? before->unit[before->units - 1].number + 1 : 0,
+        .manifest_from = before != NULL ? before->manifest_bytes : 0,
+    };
+    const struct cm_sink_ops *bundles = cm_sink_find(cm_request_layout(layout));
+    const struct cm_sink_ops *rows = cm_sink_find(layout == CM_LAYOUT_NONE ? "norows" : "ndjson");
+
+    m->places.manifest_bytes = conf.manifest_from;
+    CM_TRY(bundles->open(&conf, &m->bundles, err));
+    CM_TRY(rows->open(&conf, &m->manifest, err));
+    (void) snprintf(m->how, sizeof m->how, "%s", cm_sink_tar_how(m->bundles));
+    (void) snprintf(m->why, sizeof m->why, "%s", cm_sink_tar_why(m->bundles));
+    return CM_OK;
+}
+
+static struct cm_journal_conf journal_conf(const struct cm_minting *m)
+{
+    return (struct cm_journal_conf) { .dir = &m->dir,
+                                      .run_id = m->plan.run_id_text,
+                                      .places = &m->places,
+                                      .requested = m->plan.source->devices,
+                                      .durable = durable(m) };
+}
+
+static cm_err write_views(struct cm_minting *m, struct cm_error *err)
+{
+    m->json = cm_request_run_json(&m->plan);
+    if (m->json == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for run.json (or an option is not UTF-8)");
+    CM_TRY(cm_rundir_write_ca(&m->dir, cm_ca_chain_pem(m->plan.ca), err));
+    return cm_rundir_write_run(&m->dir, m->json, err);
+}
+
+static cm_err open_new(struct cm_minting *m, struct cm_error *err)
+{
+    if (m->plan.o->layout == CM_LAYOUT_NONE)
+        return open_sinks(m, err);
+    CM_TRY(cm_mint_plan_check_room(&m->plan, err));
+    CM_TRY(cm_rundir_open(m->plan.o->out, m->plan.o->keys_out, &m->dir, err));
+    m->dir_open = true;
+    const struct cm_journal_conf conf = journal_conf(m);
+    json_t *record = cm_request_run_record(&m->plan);
+    if (record == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the journal (or an option is not UTF-8)");
+    const cm_err rc = cm_journal_create(&conf, record, &m->journal, err);
+    json_decref(record);
+    CM_TRY(rc);
+    CM_TRY(write_views(m, err));
+    CM_TRY(open_sinks(m, err));
+    return cm_journal_attempt(m->journal, "mint", NULL, err);
+}
+
+/* Says what was removed, and puts it on record. */
+static cm_err clear(struct cm_minting *m, struct cm_error *err)
+{
+    const struct cm_leftovers_conf left = { .dir = &m->dir,
+                                            .journal = m->before,
+                                            .tree = m->plan.o->layout == CM_LAYOUT_TREE,
+                                            .durable = durable(m) };
+    const struct cm_journal_conf conf = journal_conf(m);
+    json_t *names = json_array();
+
+    if (names == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the list of what was left behind");
+    cm_err rc = cm_leftovers_clear(&left, names, err);
+    if (rc == CM_OK)
+        rc = cm_journal_continue(&conf, &m->before->at, &m->journal, err);
+    if (rc == CM_OK)
+        rc = cm_leftovers_burn(m->journal, m->before, err);
+    if (rc == CM_OK)
+        rc = cm_journal_attempt(m->journal, "resume", names, err);
+    for (size_t i = 0; rc == CM_OK && !m->common->quiet && i < json_array_size(names); i++)
+        cm_msg_note("discarded %s: it was not committed", json_string_value(json_array_get(names, i)));
+    json_decref(names);
+    return rc;
+}
+
+/* --- the run ------------------------------------------------------------- */
+
+/* Runs the pipeline to its end, with a look at signals and progress in between. */
+static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error *err)
+{
+    const uint64_t before = committed(m);
+    struct cm_progress progress;
+    cm_err rc = CM_E_END;
+
+    cm_progress_init(&progress, m->common->quiet, "minted", m->plan.source->devices - before);
+    while (rc == CM_E_END) {
+        rc = cm_pipeline_wait(p, 100, err);
+        if (cm_signals_arrived != 0)
+            cm_pipeline_stop(p);
+        const struct cm_pipeline_stats s = cm_pipeline_stats(p);
+        cm_progress_update(&progress, s.committed, s.committed_bytes);
+    }
+    cm_progress_clear(&progress);
+    return rc;
+}
+
+static cm_err run_pipeline(struct cm_minting *m, struct cm_error *err)
+{
+    const double start = clock_s(CLOCK_MONOTONIC);
+    struct cm_pipeline_conf *conf = &m->plan.pipeline;
+    struct cm_pipeline *p = NULL;
+    cm_err rc = CM_OK;
+
+    conf->bundles = m->bundles;
+    conf->manifest = m->manifest;
+    conf->recorder = m->journal != NULL ? cm_journal_recorder(m->journal) : NULL;
+    conf->first_prefix = m->before != NULL ? m->before->prefixes : 0;
+    CM_TRY(cm_pipeline_open(conf, &p, err));
+    rc = cm_pipeline_start(p, err);
+    if (rc == CM_OK)
+        rc = pump(m, p, err);
+    m->stats = cm_pipeline_stats(p);
+    cm_pipeline_close(p);
+    m->seconds = clock_s(CLOCK_MONOTONIC) - start;
+    return rc;
+}
+
+static const char *state_of(const struct cm_minting *m, cm_err rc)
+{
+    return rc != CM_OK ? "failed" : committed(m) == m->plan.source->devices ? "complete" : "stopped";
+}
+
+/* Only an end that is on record is told in run.json. */
+static cm_err write_outcome(struct cm_minting *m, cm_err rc, struct cm_error *err)
+{
+    char ended[24] = "";
+    struct cm_writer w = cm_writer(ended, sizeof ended - 1);
+
+    if (m->journal == NULL || !cm_journal_ended(m->journal))
+        return CM_OK;
+    cm_put_rfc3339(&w, cm_when_now());
+    json_t *outcome =
+        json_pack("{s:s s:I s:I s:s}", "state", state_of(m, rc), "devices", (json_int_t) committed(m),
+                  "manifest_bytes", (json_int_t) m->places.manifest_bytes, "ended_at", ended);
+    if (outcome == NULL || json_object_set_new(m->json, "outcome", outcome) != 0)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for run.json");
+    return cm_rundir_write_run(&m->dir, m->json, err);
+}
+
+/* --- what a person sees --------------------------------------------------- */
+
+static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, struct cm_error *err)
+{
+    const struct cm_mint_plan *p = &m->plan;
+    const double n = (double) m->stats.committed, s = m->seconds > 0 ? m->seconds : 1e-9;
+
+    return cm_msg_json(
+        json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
+                  p->run_id_text, "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc),
+                  "requested", (json_int_t) p->source->devices, "devices", (json_int_t) committed(m),
+                  "minted", (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures,
+                  "bytes", (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits,
+                  "seconds", m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s,
+                  "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
+                  m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers", (int) p->pipeline.workers, "io",
+                  m->how, "io_note", m->why),
+        err);
+}
+
+static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_error *err)
+{
+    const struct cm_mint_plan *p = &m->plan;
+    const double n = (double) m->stats.committed, s = m->seconds > 0 ? m->seconds : 1e-9;
+    const double cores = p->pipeline.workers < p->cores.count ? p->pipeline.workers : (double) p->cores.count;
+
+    if (m->common->json)
+        return print_json(m, rc, cores, err);
+    if (m->common->quiet)
+        return CM_OK;
+    (void) printf("%s %llu of %llu devices (%s) in %.2f s: %.0f a second, %.0f a second and core\n",
+                  rc == CM_OK && cm_signals_arrived == 0 ? "minted" : "kept",
+                  (unsigned long long) m->stats.committed, (unsigned long long) p->source->devices,
+                  p->pipeline.mint.key->name, m->seconds, n / s, n / s / cores);
+    if (m->before != NULL)
+        (void) printf("  %s: %llu devices in all, %s\n", m->dir.path, (unsigned long long) committed(m),
+                      state_of(m, rc));
+    if (m->dir_open)
+        (void) printf("  %s: %.1f MB in %llu commits%s%s%s\n", m->dir.path,
+                      (double) m->stats.committed_bytes / 1e6, (unsigned long long) m->stats.commits,
+                      m->how[0] != '\0' ? ", by " : "", m->how,
+                      durable(m) ? "" : "; nothing was forced to disk (--sync none)");
+    return CM_OK;
+}
+
+/* What a run leaves that did not get through; the failure itself is main's to print. */
+static void print_advice(const struct cm_minting *m, cm_err rc)
+{
+    if (!m->dir_open || (rc == CM_OK && (cm_signals_arrived == 0 || committed(m) == m->plan.source->devices)))
+        return;
+    cm_msg_note("%llu of %llu devices are %s in %s; `certmill resume %s` mints the rest",
+                (unsigned long long) committed(m), (unsigned long long) m->plan.source->devices,
+                durable(m) ? "durable" : "written", m->dir.path, m->dir.path);
+}
+
+static void notices(const struct cm_minting *m)
+{
+    if (m->common->quiet)
+        return;
+    if (m->dir_open)
+        cm_msg_note("private keys are written unencrypted (--plaintext-keys): whoever reads %s has them",
+                    m->dir.keys_path);
+    if (m->dir_open && !durable(m))
+        cm_msg_note("nothing is forced to disk (--sync none): a power cut may lose all of it");
+    if (m->why[0] != '\0')
+        cm_msg_note("segments are written with blocking calls: %s", m->why);
+    if (!cm_ca_has_ski(m->plan.ca))
+        cm_msg_note(
+            "the CA certificate has no subject key identifier; the certificates name it by its key's hash");
+}
+
+/* --- attempts ------------------------------------------------------------- */
+
+static void measure(struct cm_minting *m)
+{
+    struct rusage use;
+
+    if (getrusage(RUSAGE_SELF, &use) == 0)
+        m->cpu_seconds = (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                         (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+}
+
+/* After the pipeline, or in its place: the views, the summary, the next step. */
+static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
+{
+    struct cm_error late = { 0 };
+    const cm_err after = write_outcome(m, rc, &late);
+
+    measure(m);
+    if (rc == CM_OK && after != CM_OK) {
+        rc = after;
+        *err = late;
+    }
+    if (rc == CM_OK || m->common->json)
+        (void) print_summary(m, rc, rc == CM_OK ? err : &late);
+    print_advice(m, rc);
+    if (rc == CM_OK && cm_signals_arrived != 0 && committed(m) < m->plan.source->devices) {
+        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
+        return CM_E_CLOSED;
+    }
+    return rc;
+}
+
+cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
+{
+    cm_signals_catch(); /* from now on there is something to end cleanly */
+    cm_err rc = open_new(m, err);
+
+    if (rc != CM_OK) {
+        if (m->bundles != NULL)
+            (void) m->bundles->ops->finish(m->bundles, NULL);
+        if (m->dir_open)
+            cm_rundir_undo(&m->dir);
+        return rc;
+    }
+    notices(m);
+    rc = run_pipeline(m, err);
+    if (rc != CM_OK && m->stats.signatures == 0 && m->dir_open) {
+        cm_rundir_undo(&m->dir); /* nothing was signed: the same command may be given again */
+        return rc;
+    }
+    return end(m, rc, err);
+}
+
+/* All devices are committed; what the last attempt did not get to is done. */
+static cm_err complete(struct cm_minting *m, struct cm_error *err)
+{
+    struct cm_recorder *const recorder = cm_journal_recorder(m->journal);
+    const struct cm_attempt_end nothing = { 0 };
+
+    m->places.manifest_bytes = m->before->manifest_bytes;
+    CM_TRY(recorder->ops->end(recorder, &nothing, err));
+    return cm_index_rebuild(m->dir.path, err);
+}
+
+/* Every prefix that neither a commit nor a note of non-use has may have been signed under. */
+static cm_err check_signatures(const struct cm_minting *m, struct cm_error *err)
+{
+    const struct cm_journal_state *s = m->before;
+    const uint64_t max = m->plan.o->max_signatures;
+    uint64_t signatures = m->plan.source->devices;
+
+    for (uint64_t n = 0; n < s->prefixes; n++)
+        if (!cm_ranges_meets(&s->used, n, n) && !cm_ranges_meets(&s->unused, n, n))
+            signatures += s->prefix[n].at_most;
+    if (max != 0 && signatures > max)
+        CM_FAIL(err, CM_E_USAGE,
+                "the CA might sign %llu certificates in all, with those that were lost, and --max-signatures "
+                "allows %llu: raise it with `certmill resume %s --max-signatures N`",
+                (unsigned long long) signatures, (unsigned long long) max, m->dir.path);
+    return CM_OK;
+}
+
+cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *before, struct cm_error *err)
+{
+    const bool rest = before->at.devices < m->plan.source->devices;
+
+    m->before = before;
+    CM_TRY(check_signatures(m, err));
+    cm_signals_catch();
+    cm_err rc = clear(m, err);
+    if (rc == CM_OK)
+        rc = write_views(m, err);
+    if (rc == CM_OK && rest)
+        rc = open_sinks(m, err);
+    if (rc == CM_OK) {
+        notices(m);
+        rc = rest ? run_pipeline(m, err) : complete(m, err);
+    }
+    return end(m, rc, err);
+}
+
+void cm_minting_close(struct cm_minting *m)
+{
+    if (m->bundles != NULL)
+        m->bundles->ops->close(m->bundles);
+    if (m->manifest != NULL)
+        m->manifest->ops->close(m->manifest);
+    cm_journal_close(m->journal);
+    if (m->dir_open)
+        cm_rundir_close(&m->dir);
+    json_decref(m->json);
+    cm_mint_plan_close(&m->plan);
+}

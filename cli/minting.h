@@ -1,0 +1,35 @@
+#ifndef CM_CLI_MINTING_H
+#define CM_CLI_MINTING_H
+
+#include "cli/args.h"
+#include "cli/mintplan.h"
+#include "io/journalread.h"
+#include "io/rundir.h"
+
+/* minting.h - one attempt of a run, from its plan to its summary: what `mint` and
+ * `resume` share. The caller fills in `common`, `plan` and for a resume `dir`;
+ * all else is zero at first. close accepts any state.
+ */
+struct cm_minting {
+    const struct cm_common *common;
+    struct cm_mint_plan plan;
+    struct cm_rundir dir;
+    bool dir_open;
+    const struct cm_journal_state *before; /* NULL: a new run */
+    struct cm_journal *journal;
+    struct cm_places places;
+    struct cm_sink *bundles, *manifest;
+    json_t *json; /* run.json */
+    struct cm_pipeline_stats stats;
+    double seconds, cpu_seconds;
+    char how[128], why[200]; /* how segments were written, and why not otherwise */
+};
+
+/* A new run, from its directory on. */
+CM_MUST_CHECK cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err);
+/* The rest of a run: m->dir is open and locked, `before` was read from it, the plan agrees with it. */
+CM_MUST_CHECK cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *before,
+                                         struct cm_error *err);
+void cm_minting_close(struct cm_minting *m);
+
+#endif

@@ -1,0 +1,290 @@
+#include "cli/request.h"
+
+#include "cli/cmd.h"
+#include "io/source_list.h"
+
+#include <errno.h>
+#include <limits.h>
+
+static const char *const layouts[] = { "tar", "tree", "none" };
+static const char *const key_formats[] = { "pkcs8", "traditional" };
+static const char *const encodings[] = { "pem", "der" };
+
+const char *cm_request_layout(int layout)
+{
+    return layouts[layout];
+}
+
+static void time_text(cm_when t, char out[24])
+{
+    struct cm_writer w = cm_writer(out, 23);
+
+    cm_put_rfc3339(&w, t);
+    out[w.len] = '\0';
+}
+
+static const char *id_pattern(const struct cm_mint_opts *o)
+{
+    return o->devices != NULL ? NULL : o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}";
+}
+
+/* A resume may be given from another directory. */
+static const char *absolute(const char *path, char out[PATH_MAX])
+{
+    return realpath(path, out) != NULL ? out : path;
+}
+
+static json_t *request_json(const struct cm_mint_plan *p)
+{
+    const struct cm_mint_opts *o = p->o;
+    char before[24], after[24], hash[65] = "", mac[24] = "", keys[PATH_MAX];
+    struct cm_writer h = cm_writer(hash, 64);
+    uint8_t digest[32];
+
+    time_text(p->not_before, before);
+    time_text(p->not_after, after);
+    if (o->devices != NULL) {
+        cm_source_list_sha256(p->source, digest);
+        cm_put_hex(&h, digest, sizeof digest);
+    }
+    (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
+    return json_pack(
+        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:b}",
+        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+        (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o), "list_sha256",
+        hash[0] != '\0' ? hash : NULL, "mac_base", o->mac_base != NULL ? mac : NULL, "key",
+        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san",
+        p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
+        o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
+        key_formats[o->key_format], "encoding", encodings[o->encoding], "keys_dir",
+        o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext", "may_outlive_ca",
+        (int) o->allow_outlive_ca);
+}
+
+static json_t *ca_json(const struct cm_mint_plan *p)
+{
+    return json_pack("{s:s s:s}", "certificate_id", cm_ca_certificate_id(p->ca), "subject",
+                     cm_ca_subject_text(p->ca));
+}
+
+json_t *cm_request_run_json(const struct cm_mint_plan *p)
+{
+    char created[24];
+
+    time_text(p->now, created);
+    return json_pack("{s:s s:i s:s s:s s:s s:s s:o s:o s:n}", "format", "certmill-fleet", "version", 1,
+                     "run_id", p->run_id_text, "engine", "certmill " CM_VERSION, "libcrypto",
+                     cm_sigalg_libcrypto(), "created_at", created, "request", request_json(p), "ca",
+                     ca_json(p), "outcome");
+}
+
+/* --- options ------------------------------------------------------------- */
+
+static bool is_path(const char *name, const char *value)
+{
+    static const char *const paths[] = { "ca", "ca-key", "ca-passphrase-file", "devices", "keys-out" };
+
+    for (size_t i = 0; i < CM_COUNT(paths); i++)
+        if (strcmp(name, paths[i]) == 0)
+            return true;
+    return strcmp(name, "profile") == 0 && cm_profiles_find(value) == NULL;
+}
+
+static json_t *text_json(const char *name, const char *value)
+{
+    char buf[PATH_MAX];
+
+    return json_string(is_path(name, value) ? absolute(value, buf) : value);
+}
+
+static json_t *option_json(const struct cm_arg *arg, const void *opts)
+{
+    const char *const at = (const char *) opts + arg->offset;
+
+    switch (arg->type) {
+    case CM_ARG_FLAG:
+        return json_boolean(*(const bool *) at);
+    case CM_ARG_U32:
+        return json_integer((json_int_t) * (const uint32_t *) (const void *) at);
+    case CM_ARG_U64:
+        return json_integer((json_int_t) * (const uint64_t *) (const void *) at);
+    case CM_ARG_CHOICE:
+        return json_string(arg->choices[*(const int *) (const void *) at]);
+    case CM_ARG_STR: {
+        const char *const text = *(const char *const *) (const void *) at;
+        return text != NULL ? text_json(arg->name, text) : json_null();
+    }
+    case CM_ARG_STRS:
+        break;
+    }
+    CM_ASSERT(!"mint has no option of this type");
+    return NULL;
+}
+
+static json_t *options_json(const struct cm_mint_opts *o)
+{
+    json_t *all = json_object();
+
+    for (size_t i = 0; i < cm_cmd_mint.args_count && all != NULL; i++) {
+        const struct cm_arg *arg = &cm_cmd_mint.args[i];
+        if (strcmp(arg->name, "out") == 0 || strcmp(arg->name, "explain") == 0)
+            continue;
+        if (json_object_set_new(all, arg->name, option_json(arg, o)) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    }
+    return all;
+}
+
+static cm_err restore(const struct cm_arg *arg, const json_t *value, void *opts, struct cm_error *err)
+{
+    char *const at = (char *) opts + arg->offset;
+    bool good = true;
+
+    if (arg->type == CM_ARG_FLAG && json_is_boolean(value)) {
+        *(bool *) at = json_is_true(value);
+    } else if (arg->type == CM_ARG_U32 && json_is_integer(value)) {
+        *(uint32_t *) (void *) at = (uint32_t) json_integer_value(value);
+    } else if (arg->type == CM_ARG_U64 && json_is_integer(value)) {
+        *(uint64_t *) (void *) at = (uint64_t) json_integer_value(value);
+    } else if (arg->type == CM_ARG_STR && (json_is_string(value) || json_is_null(value))) {
+        *(const char **) (void *) at = json_string_value(value);
+    } else if (arg->type == CM_ARG_CHOICE && json_is_string(value)) {
+        int i = 0;
+        while (arg->choices[i] != NULL && strcmp(arg->choices[i], json_string_value(value)) != 0)
+            i++;
+        good = arg->choices[i] != NULL;
+        *(int *) (void *) at = i;
+    } else {
+        good = false;
+    }
+    if (!good)
+        CM_FAIL(err, CM_E_INPUT, "the journal has no usable value of --%s; it was written by another version",
+                arg->name);
+    return CM_OK;
+}
+
+cm_err cm_request_options(const json_t *record, struct cm_mint_opts *o, struct cm_error *err)
+{
+    const json_t *options = json_object_get(record, "options");
+    const char *name = NULL;
+    json_t *value = NULL;
+
+    cm_cmd_mint.defaults(o);
+    json_object_foreach((json_t *) (uintptr_t) options, name, value)
+    {
+        size_t i = 0;
+        while (i < cm_cmd_mint.args_count && strcmp(cm_cmd_mint.args[i].name, name) != 0)
+            i++;
+        if (i == cm_cmd_mint.args_count)
+            CM_FAIL(err, CM_E_INPUT, "the journal has an option --%.40s that this certmill does not know",
+                    name);
+        CM_TRY(restore(&cm_cmd_mint.args[i], value, o, err));
+    }
+    return CM_OK;
+}
+
+/* --- the journal's first record ------------------------------------------ */
+
+json_t *cm_request_run_record(const struct cm_mint_plan *p)
+{
+    char created[24];
+
+    time_text(p->now, created);
+    return json_pack("{s:i s:s s:s s:s s:s s:o s:o s:s s:o}", "version", 1, "run_id", p->run_id_text,
+                     "created_at", created, "engine", "certmill " CM_VERSION, "libcrypto",
+                     cm_sigalg_libcrypto(), "request", request_json(p), "ca", ca_json(p), "profile_text",
+                     p->profile_text.text, "options", options_json(p->o));
+}
+
+cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, struct cm_error *err)
+{
+    const char *run_id = json_string_value(json_object_get(record, "run_id"));
+    const char *created = json_string_value(json_object_get(record, "created_at"));
+
+    if (run_id == NULL || !cm_uuid_parse(run_id, out->run_id) || created == NULL ||
+        cm_when_parse(created, &out->created_at, NULL) != CM_OK)
+        CM_FAIL(err, CM_E_INPUT, "the journal's first record has no usable run_id or created_at");
+    return CM_OK;
+}
+
+/* --- differences ---------------------------------------------------------- */
+
+static void put_value(struct cm_writer *w, const json_t *value)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    const size_t len = text != NULL ? strlen(text) : 0;
+
+    cm_put(w, text != NULL ? text : "nothing", text != NULL ? (len < 80 ? len : 80) : 7);
+    free(text);
+}
+
+/* "; key: was X, is Y" for each key that differs. */
+static void put_differences(struct cm_writer *w, const json_t *was, const json_t *is)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+
+    json_object_foreach((json_t *) (uintptr_t) was, key, value)
+    {
+        const json_t *now = json_object_get(is, key);
+        if (json_equal(value, now))
+            continue;
+        cm_put_lit(w, "; ");
+        cm_put_str(w, key);
+        cm_put_lit(w, ": was ");
+        put_value(w, value);
+        cm_put_lit(w, ", is ");
+        put_value(w, now);
+    }
+}
+
+static const char *line_end(const char *line)
+{
+    const char *end = strchr(line, '\n');
+
+    return end != NULL ? end : line + strlen(line);
+}
+
+/* The first line of the profile that differs. */
+static void put_line(struct cm_writer *w, const char *was, const char *is)
+{
+    char text[240];
+    int line = 1;
+
+    while (*was != '\0' && line_end(was) - was == line_end(is) - is &&
+           memcmp(was, is, (size_t) (line_end(was) - was)) == 0) {
+        was = line_end(was) + (*line_end(was) == '\n');
+        is = line_end(is) + (*line_end(is) == '\n');
+        line++;
+    }
+    (void) snprintf(text, sizeof text, "; the profile's line %d: was \"%.*s\", is \"%.*s\"", line,
+                    (int) (line_end(was) - was > 80 ? 80 : line_end(was) - was), was,
+                    (int) (line_end(is) - is > 80 ? 80 : line_end(is) - is), is);
+    cm_put_str(w, text);
+}
+
+cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, struct cm_error *err)
+{
+    char text[CM_ERROR_TEXT - 80] = "";
+    struct cm_writer w = cm_writer(text, sizeof text - 1);
+    json_t *request = request_json(p), *ca = ca_json(p);
+    const char *profile = json_string_value(json_object_get(record, "profile_text"));
+
+    if (request == NULL || ca == NULL) {
+        json_decref(request);
+        json_decref(ca);
+        CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
+    }
+    put_differences(&w, json_object_get(record, "ca"), ca);
+    put_differences(&w, json_object_get(record, "request"), request);
+    if (profile == NULL || strcmp(profile, p->profile_text.text) != 0)
+        put_line(&w, profile != NULL ? profile : "", p->profile_text.text);
+    json_decref(request);
+    json_decref(ca);
+    text[w.len < sizeof text ? w.len : sizeof text - 1] = '\0';
+    if (w.len > 0)
+        CM_FAIL(err, CM_E_USAGE, "the run was asked for differently%s; put back what it began with", text);
+    return CM_OK;
+}
