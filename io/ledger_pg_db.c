@@ -124,12 +124,17 @@ cm_err cm_ledger_pg_begin(const struct pg_ledger *s, const char *what, struct cm
                               text, CM_COUNT(text), PGRES_TUPLES_OK, NULL, what, err);
 }
 
+/* Asks the catalog's tables: to_regclass may answer from a cache of before the wait for the
+ * lock below. */
 static cm_err find_version(const struct pg_ledger *s, int64_t *version, struct cm_error *err)
 {
     int64_t table = 0;
 
-    CM_TRY(cm_ledger_pg_int(s, "SELECT 1 WHERE to_regclass('certmill.ledger_version') IS NOT NULL", NULL, 0,
-                            0, &table, "read it", err));
+    CM_TRY(cm_ledger_pg_int(s,
+                            "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                            " ON n.oid = c.relnamespace"
+                            " WHERE n.nspname = 'certmill' AND c.relname = 'ledger_version'",
+                            NULL, 0, 0, &table, "read it", err));
     *version = 0;
     if (table != 0)
         CM_TRY(cm_ledger_pg_int(s, "SELECT version FROM certmill.ledger_version", NULL, 0, -1, version,
@@ -148,8 +153,8 @@ static cm_err make_tables(struct pg_ledger *s, struct cm_error *err)
                               PGRES_TUPLES_OK, NULL, what, err));
     CM_TRY(find_version(s, &version, err));
     s->base.is_new = version == 0;
-    CM_TRY(cm_ledger_pg_int(s, "SELECT 1 WHERE to_regnamespace('certmill') IS NOT NULL", NULL, 0, 0, &schema,
-                            what, err));
+    CM_TRY(cm_ledger_pg_int(s, "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'certmill'",
+                            NULL, 0, 0, &schema, what, err));
     if (schema == 0)
         CM_TRY(cm_ledger_pg_run(s, "CREATE SCHEMA certmill", what, err));
     for (; version < CM_LEDGER_VERSION; version++)
