@@ -169,32 +169,18 @@ static uint64_t now_ms(void)
     return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
 }
 
-/* A server that was restarted takes a moment. */
-static bool reconnect(struct pg_ledger *s)
-{
-    const uint64_t end = now_ms() + s->base.wait_ms;
-
-    for (;;) {
-        PQreset(s->conn);
-        if (PQstatus(s->conn) == CONNECTION_OK)
-            return true;
-        if (now_ms() >= end)
-            return false;
-        (void) nanosleep(&(struct timespec) { .tv_nsec = 200000000 }, NULL);
-    }
-}
-
 /* The connection broke between COMMIT and its answer. The transaction still has the
  * lock if it still goes on; behind it, the run's row tells how it ended. */
-static cm_err find_outcome(struct pg_ledger *s, struct cm_error *err)
+static cm_err ask_outcome(struct pg_ledger *s, bool *committed, struct cm_error *err)
 {
     static const char what[] =
-        "ask how the commit ended: whether the ids are reserved is not known, resume the run";
+        "tell how the commit ended; whether the ids are reserved is not known, resume the run";
     char ca_no[24];
     const char *const text[] = { ca_no, s->base.claim.run_id };
     int64_t reservations = 0;
 
-    if (!reconnect(s))
+    PQreset(s->conn);
+    if (PQstatus(s->conn) != CONNECTION_OK)
         return cm_ledger_pg_fail(s, NULL, what, err);
     CM_TRY(cm_ledger_pg_begin(s, what, err));
     CM_TRY(lock_ca(s, s->base.claim.ca_certificate_id, &s->ca_no, what, err));
@@ -203,7 +189,23 @@ static cm_err find_outcome(struct pg_ledger *s, struct cm_error *err)
                             "SELECT reservations FROM certmill.ledger_run WHERE ca_no = $1 AND run_id = $2",
                             text, CM_COUNT(text), 0, &reservations, what, err));
     cm_ledger_pg_rollback(&s->base);
-    if (reservations < s->reservations)
+    *committed = reservations >= s->reservations;
+    return CM_OK;
+}
+
+/* A server that was restarted takes a moment, and may break the connection once more. */
+static cm_err find_outcome(struct pg_ledger *s, struct cm_error *err)
+{
+    const uint64_t end = now_ms() + s->base.wait_ms;
+    bool committed = false;
+    cm_err rc = CM_OK;
+
+    while ((rc = ask_outcome(s, &committed, err)) != CM_OK) {
+        if (PQstatus(s->conn) == CONNECTION_OK || now_ms() >= end)
+            return rc;
+        (void) nanosleep(&(struct timespec) { .tv_nsec = 200000000 }, NULL);
+    }
+    if (!committed)
         CM_FAIL(err, CM_E_DB, "the connection to the ledger %s broke, and nothing was reserved: try again",
                 s->base.name);
     return CM_OK;

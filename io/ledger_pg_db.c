@@ -202,7 +202,7 @@ static cm_err connect_to(struct pg_ledger *s, const char *url, struct cm_error *
     s->conn = cm_pg_connect(url);
     if (s->conn == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the ledger");
-    (void) snprintf(s->base.name, sizeof s->base.name, "postgresql://%.80s:%.10s/%.60s",
+    (void) snprintf(s->base.name, sizeof s->base.name, "postgresql://%.70s:%.10s/%.50s",
                     or_empty(PQhost(s->conn)), or_empty(PQport(s->conn)), or_empty(PQdb(s->conn)));
     if (PQstatus(s->conn) != CONNECTION_OK)
         CM_FAIL(err, CM_E_DB, "can't open the ledger %s: %s%s", s->base.name,

@@ -86,7 +86,8 @@ class Server:
         self.start()
 
     def start(self):
-        """A second start keeps the port, so that clients find it again."""
+        """A second start keeps the port, so that clients find it again. For the main thread: the server ends with the
+        thread that started it (--pdeathsig)."""
         for _ in range(5):  # another process may take the free port first
             self.port = self.port or _free_port()
             with open(self.log, "ab") as log:
