@@ -11,7 +11,7 @@ static void append_reason(struct cm_error *e)
     const size_t room = sizeof e->what - used;
     char text[128];
 
-    if (cm_err_class(e->code) == CM_E_IO && e->os != 0) {
+    if (e->code == CM_E_IO && e->os != 0) {
         (void) snprintf(e->what + used, room, ": %s", strerror_r(e->os, text, sizeof text));
     } else if (cm_err_class(e->code) == CM_E_CRYPTO && e->ossl != 0) {
         const char *reason = ERR_reason_error_string(e->ossl);
@@ -27,7 +27,7 @@ cm_err cm_fail(struct cm_error *e, cm_err code, const char *where, const char *f
     if (e != NULL) {
         va_list ap;
         e->code = code;
-        e->os = cm_err_class(code) == CM_E_IO ? os : 0;
+        e->os = code == CM_E_IO ? os : 0;
         e->ossl = ERR_peek_error();
         e->where = where;
         va_start(ap, fmt);

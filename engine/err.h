@@ -24,6 +24,7 @@ typedef enum cm_err {
     CM_E_INPUT = 0x0101,   /* a file that the user named is wrong: exit 2 */
     CM_E_CRYPTO = 0x0200,  /* libcrypto refused or a self-check failed: exit 4 */
     CM_E_IO = 0x0300,      /* the kernel refused; detail in cm_error.os: exit 3 */
+    CM_E_DB = 0x0301,      /* a database refused, is not there or went away: exit 3 */
     CM_E_LIMIT = 0x0400,   /* a limit of the process or of this program: exit 3 */
     CM_E_NOMEM = 0x0401,   /* out of memory: exit 3 */
     CM_E_NOSPACE = 0x0402, /* an arena or a fixed buffer is full: exit 3 */
@@ -53,7 +54,7 @@ static inline unsigned cm_err_class(cm_err code)
 #define CM_STR(x) CM_STR2(x)
 #define CM_HERE __FILE__ ":" CM_STR(__LINE__)
 
-/* Fills *e (NULL allowed) and returns `code`. For class CM_E_IO the text gets
+/* Fills *e (NULL allowed) and returns `code`. For CM_E_IO the text gets
  * ": " and strerror(errno) appended; for CM_E_CRYPTO libcrypto's reason.
  * Drains libcrypto's error queue of this thread (err.c is its only drain). */
 cm_err cm_fail(struct cm_error *e, cm_err code, const char *where, const char *fmt, ...) CM_PRINTF(4, 5);
