@@ -57,6 +57,8 @@ static const struct cm_arg args[] = {
       "how segments are written; io_uring where it can be had" },
     { "sync", CM_ARG_CHOICE, OPT(sync), 0, 0, syncs, NULL,
       "none forces nothing to disk: a power cut may lose all; commit" },
+    { "ledger", CM_ARG_STR, OPT(ledger), 0, 0, NULL, "URL",
+      "sqlite:FILE or postgresql://…: reserve the ids there, refuse those that others hold; none" },
     { "max-signatures", CM_ARG_U64, OPT(max_signatures), 1, INT64_MAX, NULL, "N",
       "how many certificates the CA may sign for this run, resumes included; no bound" },
     { "explain", CM_ARG_FLAG, OPT(explain), 0, 0, NULL, NULL, "say what would be done, and write nothing" },

@@ -13,6 +13,7 @@ struct opts {
     bool allow_insecure_ca_key;
     uint32_t workers;
     uint64_t max_signatures;
+    const char *ledger;
 };
 
 #define OPT(field) offsetof(struct opts, field)
@@ -26,6 +27,8 @@ static const struct cm_arg args[] = {
       "accept a CA key file that others can read" },
     { "devices", CM_ARG_STR, OPT(devices), 0, 0, NULL, "FILE", "the device list; where it was" },
     { "workers", CM_ARG_U32, OPT(workers), 1, 1024, NULL, "N", "threads that mint; as it was" },
+    { "ledger", CM_ARG_STR, OPT(ledger), 0, 0, NULL, "URL",
+      "the same ledger, with a password if it needs one; as it was" },
     { "max-signatures", CM_ARG_U64, OPT(max_signatures), 1, INT64_MAX, NULL, "N",
       "how many certificates the CA may sign for this run in all; as it was" },
 };
@@ -60,6 +63,7 @@ static void override(const struct opts *with, struct cm_mint_opts *o)
     o->devices = with->devices != NULL && o->devices != NULL ? with->devices : o->devices;
     o->allow_insecure_ca_key |= with->allow_insecure_ca_key;
     o->workers = with->workers != 0 ? with->workers : o->workers;
+    o->ledger = with->ledger != NULL ? with->ledger : o->ledger;
     o->max_signatures = with->max_signatures != 0 ? with->max_signatures : o->max_signatures;
 }
 

@@ -30,6 +30,46 @@ static uint64_t committed(const struct cm_minting *m)
     return (m->before != NULL ? m->before->at.devices : 0) + m->stats.committed;
 }
 
+/* --- the ledger ---------------------------------------------------------- */
+
+static cm_err reserve_ids(struct cm_minting *m, struct cm_error *err)
+{
+    struct cm_ledger *const ledger = m->plan.ledger;
+
+    if (ledger == NULL)
+        return CM_OK;
+    if (cm_ledger_is_new(ledger) && !m->common->quiet)
+        cm_msg_note("made the ledger %s: nobody had reserved anything there", cm_ledger_name(ledger));
+    CM_TRY(cm_ledger_commit(ledger, err));
+    m->reserved = true;
+    cm_ledger_close(ledger);
+    m->plan.ledger = NULL;
+    return CM_OK;
+}
+
+/* A run that signed nothing holds nothing. */
+static void release_ids(struct cm_minting *m)
+{
+    struct cm_ledger *ledger = NULL;
+    struct cm_error err = { 0 };
+
+    if (!m->reserved)
+        return;
+    cm_err rc = cm_ledger_open(m->plan.o->ledger, CM_LEDGER_WAIT_MS, &ledger, &err);
+    if (rc == CM_OK)
+        rc = cm_ledger_release(ledger, cm_ca_certificate_id(m->plan.ca), m->plan.run_id_text, &err);
+    cm_ledger_close(ledger);
+    if (rc != CM_OK)
+        cm_msg_note("the ids of run %s stay reserved in the ledger: %s", m->plan.run_id_text, err.what);
+}
+
+static void undo(struct cm_minting *m)
+{
+    if (m->dir_open)
+        cm_rundir_undo(&m->dir);
+    release_ids(m);
+}
+
 /* --- opening ------------------------------------------------------------- */
 
 static cm_err open_sinks(struct cm_minting *m, struct cm_error *err)
@@ -101,6 +141,7 @@ static cm_err open_new(struct cm_minting *m, struct cm_error *err)
     CM_TRY(rc);
     CM_TRY(write_views(m, err));
     CM_TRY(open_sinks(m, err));
+    CM_TRY(reserve_ids(m, err));
     return cm_journal_attempt(m->journal, "mint", NULL, err);
 }
 
@@ -304,14 +345,13 @@ cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
     if (rc != CM_OK) {
         if (m->bundles != NULL)
             (void) m->bundles->ops->finish(m->bundles, NULL);
-        if (m->dir_open)
-            cm_rundir_undo(&m->dir);
+        undo(m);
         return rc;
     }
     notices(m);
     rc = run_pipeline(m, err);
     if (rc != CM_OK && m->stats.signatures == 0 && m->dir_open) {
-        cm_rundir_undo(&m->dir); /* nothing was signed: the same command may be given again */
+        undo(m); /* nothing was signed: the same command may be given again */
         return rc;
     }
     return end(m, rc, err);
@@ -353,7 +393,9 @@ cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *
     m->before = before;
     CM_TRY(check_signatures(m, err));
     cm_signals_catch();
-    cm_err rc = clear(m, err);
+    cm_err rc = reserve_ids(m, err);
+    if (rc == CM_OK)
+        rc = clear(m, err);
     if (rc == CM_OK)
         rc = write_views(m, err);
     if (rc == CM_OK && rest)

@@ -15,6 +15,7 @@ struct cm_minting {
     struct cm_mint_plan plan;
     struct cm_rundir dir;
     bool dir_open;
+    bool reserved;                         /* the ids are in the ledger */
     const struct cm_journal_state *before; /* NULL: a new run */
     struct cm_journal *journal;
     struct cm_places places;

@@ -60,9 +60,9 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
                 "private keys would be written unencrypted: say --plaintext-keys to accept that");
     if (o->keys_out != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "--layout none writes no keys, so --keys-out makes no sense with it");
-    if (o->max_signatures != 0 && o->count > o->max_signatures)
-        CM_FAIL(err, CM_E_USAGE, "--count %llu is more than --max-signatures %llu allows the CA to sign",
-                (unsigned long long) o->count, (unsigned long long) o->max_signatures);
+    if (o->ledger != NULL && o->layout == CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE,
+                "--layout none mints nothing that lasts, so --ledger makes no sense with it");
     return check_texts(o, err);
 }
 
@@ -177,9 +177,31 @@ static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bo
     return whole || cm_ca_constrains_names(p->ca) ? cm_tmpl_check_under_ca(p->tmpl, &spec, v, err) : CM_OK;
 }
 
+static cm_err reserve_id(struct cm_mint_plan *p, struct cm_span id, struct cm_error *err)
+{
+    return p->ledger != NULL ? cm_ledger_add(p->ledger, id, err) : CM_OK;
+}
+
 static cm_err check_listed(void *arg, const struct cm_values *v, struct cm_error *err)
 {
-    return check_device(arg, v, v->seq == 1, err);
+    CM_TRY(check_device(arg, v, v->seq == 1, err));
+    return reserve_id(arg, v->id, err);
+}
+
+/* Begins the reservation of the run's ids; who makes the directory commits it. */
+static cm_err open_ledger(struct cm_mint_plan *p, struct cm_error *err)
+{
+    const struct cm_ledger_claim claim = { .ca_certificate_id = cm_ca_certificate_id(p->ca),
+                                           .run_id = p->run_id_text,
+                                           .order = p->o->order };
+
+    if (p->o->ledger == NULL)
+        return CM_OK;
+    CM_TRY(cm_ledger_public(p->o->ledger, p->ledger_public, sizeof p->ledger_public, err));
+    if (p->o->explain)
+        return CM_OK;
+    CM_TRY(cm_ledger_open(p->o->ledger, CM_LEDGER_WAIT_MS, &p->ledger, err));
+    return cm_ledger_begin(p->ledger, &claim, err);
 }
 
 static cm_err parse_mac(const char *text, uint64_t *out, struct cm_error *err)
@@ -216,6 +238,10 @@ static cm_err check_counted(struct cm_mint_plan *p, struct cm_error *err)
         CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
         CM_TRY(cm_id_check(v.id, err));
         CM_TRY(check_device(p, &v, i == 0, err));
+    }
+    for (uint64_t i = 0; i < n && p->ledger != NULL; i++) {
+        CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
+        CM_TRY(reserve_id(p, v.id, err));
     }
     return CM_OK;
 }
@@ -337,6 +363,14 @@ static cm_err set_identity(struct cm_mint_plan *p, const struct cm_mint_identity
     return CM_OK;
 }
 
+static cm_err check_signatures(const struct cm_mint_plan *p, struct cm_error *err)
+{
+    if (p->o->max_signatures != 0 && p->source->devices > p->o->max_signatures)
+        CM_FAIL(err, CM_E_USAGE, "%llu devices are more than --max-signatures %llu allows the CA to sign",
+                (unsigned long long) p->source->devices, (unsigned long long) p->o->max_signatures);
+    return CM_OK;
+}
+
 cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_identity *again,
                          struct cm_mint_plan *p, struct cm_error *err)
 {
@@ -347,7 +381,9 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(open_profile(p, err));
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
+    CM_TRY(open_ledger(p, err));
     CM_TRY(open_source(p, err));
+    CM_TRY(check_signatures(p, err));
     p->source->done = again != NULL ? again->done : NULL;
     CM_TRY(open_row(p, err));
     return set_pipeline(p, err);
@@ -355,6 +391,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
 
 void cm_mint_plan_close(struct cm_mint_plan *p)
 {
+    cm_ledger_close(p->ledger);
     cm_pool_close(p->pool);
     cm_row_texts_close(&p->row);
     if (p->source != NULL)

@@ -4,6 +4,7 @@
 #include "cli/cores.h"
 #include "cli/profiles.h"
 #include "engine/pipeline.h"
+#include "io/ledger.h"
 #include "io/sinks.h"
 
 /* mintplan.h - from the options of `mint` to everything that a run needs, with
@@ -27,6 +28,7 @@ struct cm_mint_opts {
     int io;                  /* enum cm_io_kind */
     int sync;                /* 0: commit, 1: none */
     uint64_t max_signatures; /* 0: no bound */
+    const char *ledger;      /* NULL: none */
     bool explain;
 };
 
@@ -50,6 +52,8 @@ struct cm_mint_plan {
     struct cm_profile *profile;
     char subject_buf[CM_PATTERN_TEXT], san_buf[CM_PATTERN_TEXT * 4];
     const char *subject_text, *san_text; /* as used: option or profile */
+    struct cm_ledger *ledger;            /* a reservation of all ids that is not committed yet; NULL: none */
+    char ledger_public[CM_LEDGER_URL_MAX]; /* its URL without a password; "": none */
     uint64_t mac_base;
     struct cm_name name;
     struct cm_tmpl *tmpl;

@@ -48,17 +48,19 @@ static json_t *request_json(const struct cm_mint_plan *p)
         cm_put_hex(&h, digest, sizeof digest);
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
-    return json_pack(
-        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:b}",
-        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
-        (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o), "list_sha256",
-        hash[0] != '\0' ? hash : NULL, "mac_base", o->mac_base != NULL ? mac : NULL, "key",
-        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san",
-        p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
-        o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
-        key_formats[o->key_format], "encoding", encodings[o->encoding], "keys_dir",
-        o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext", "may_outlive_ca",
-        (int) o->allow_outlive_ca);
+    return json_pack("{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
+                     "s:s? s:s? s:s s:b}",
+                     "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+                     (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o),
+                     "list_sha256", hash[0] != '\0' ? hash : NULL, "mac_base",
+                     o->mac_base != NULL ? mac : NULL, "key", p->pipeline.mint.key->name, "profile",
+                     p->profile->name, "subject", p->subject_text, "san", p->san_text, "signature",
+                     cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot", o->lot,
+                     "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
+                     key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
+                     p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
+                     o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext",
+                     "may_outlive_ca", (int) o->allow_outlive_ca);
 }
 
 static json_t *ca_json(const struct cm_mint_plan *p)
@@ -97,9 +99,9 @@ static json_t *text_json(const char *name, const char *value)
     return json_string(is_path(name, value) ? absolute(value, buf) : value);
 }
 
-static json_t *option_json(const struct cm_arg *arg, const void *opts)
+static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *p)
 {
-    const char *const at = (const char *) opts + arg->offset;
+    const char *const at = (const char *) p->o + arg->offset;
 
     switch (arg->type) {
     case CM_ARG_FLAG:
@@ -111,7 +113,9 @@ static json_t *option_json(const struct cm_arg *arg, const void *opts)
     case CM_ARG_CHOICE:
         return json_string(arg->choices[*(const int *) (const void *) at]);
     case CM_ARG_STR: {
-        const char *const text = *(const char *const *) (const void *) at;
+        const char *text = *(const char *const *) (const void *) at;
+        if (text != NULL && strcmp(arg->name, "ledger") == 0)
+            text = p->ledger_public; /* without the password */
         return text != NULL ? text_json(arg->name, text) : json_null();
     }
     case CM_ARG_STRS:
@@ -121,7 +125,7 @@ static json_t *option_json(const struct cm_arg *arg, const void *opts)
     return NULL;
 }
 
-static json_t *options_json(const struct cm_mint_opts *o)
+static json_t *options_json(const struct cm_mint_plan *p)
 {
     json_t *all = json_object();
 
@@ -129,7 +133,7 @@ static json_t *options_json(const struct cm_mint_opts *o)
         const struct cm_arg *arg = &cm_cmd_mint.args[i];
         if (strcmp(arg->name, "out") == 0 || strcmp(arg->name, "explain") == 0)
             continue;
-        if (json_object_set_new(all, arg->name, option_json(arg, o)) != 0) {
+        if (json_object_set_new(all, arg->name, option_json(arg, p)) != 0) {
             json_decref(all);
             all = NULL;
         }
@@ -195,7 +199,7 @@ json_t *cm_request_run_record(const struct cm_mint_plan *p)
     return json_pack("{s:i s:s s:s s:s s:s s:o s:o s:s s:o}", "version", 1, "run_id", p->run_id_text,
                      "created_at", created, "engine", "certmill " CM_VERSION, "libcrypto",
                      cm_sigalg_libcrypto(), "request", request_json(p), "ca", ca_json(p), "profile_text",
-                     p->profile_text.text, "options", options_json(p->o));
+                     p->profile_text.text, "options", options_json(p));
 }
 
 cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, struct cm_error *err)
