@@ -156,15 +156,31 @@ static cm_err open_key(struct cm_auditor *a, struct cm_span *der, enum cm_keyrea
     return cm_derread_end(rest, "PEM", err);
 }
 
-/* PKCS#8's EncryptedPrivateKeyInfo or CMS, by the element that comes first in it. */
+/* EncryptedPrivateKeyInfo, RFC 5958 3: an AlgorithmIdentifier and an OCTET STRING. Or
+ * ContentInfo, RFC 5652 3: one of PKCS#7's OIDs and a [0]. A damaged PKCS#8 is neither. */
+static bool is_encrypted_der(struct cm_span der)
+{
+    static const char pkcs7[] = "\x2a\x86\x48\x86\xf7\x0d\x01\x07";
+    struct cm_span in, id, oid;
+
+    if (cm_derread_take(&der, CM_TAG_SEQUENCE, "", &in, NULL, NULL) != CM_OK || der.len > 0)
+        return false;
+    if (cm_derread_is(in, CM_TAG_SEQUENCE))
+        return cm_derread_take(&in, CM_TAG_SEQUENCE, "", &id, NULL, NULL) == CM_OK &&
+               cm_derread_oid(&id, "", &oid, NULL) == CM_OK &&
+               cm_derread_take(&in, CM_TAG_OCTET_STRING, "", NULL, NULL, NULL) == CM_OK && in.len == 0;
+    return cm_derread_oid(&in, "", &oid, NULL) == CM_OK && oid.len == sizeof pkcs7 &&
+           memcmp(oid.data, pkcs7, sizeof pkcs7 - 1) == 0 &&
+           cm_derread_take(&in, CM_TAG_CONTEXT_IN(0), "", NULL, NULL, NULL) == CM_OK && in.len == 0;
+}
+
 static bool is_encrypted(const struct cm_auditor *a)
 {
-    struct cm_span in = a->ev->key, content;
+    const struct cm_span key = a->ev->key;
 
-    if (!a->ev->facts.der)
-        return cm_pemread_is(in, "ENCRYPTED PRIVATE KEY") || cm_pemread_is(in, "CMS");
-    return cm_derread_take(&in, CM_TAG_SEQUENCE, "", &content, NULL, NULL) == CM_OK && in.len == 0 &&
-           (cm_derread_is(content, CM_TAG_SEQUENCE) || cm_derread_is(content, CM_TAG_OID));
+    if (a->ev->facts.der)
+        return is_encrypted_der(key);
+    return cm_pemread_is(key, "ENCRYPTED PRIVATE KEY") || cm_pemread_is(key, "CMS");
 }
 
 /* c: the certificate, or NULL when it couldn't be read. */

@@ -95,7 +95,7 @@ void cm_deep_close(struct cm_deep *d)
 /* Goes on after every error, so that none hides another. */
 struct verdict {
     struct cm_deep *deep;
-    bool authority; /* of the CA's own chain; else only the leaf counts */
+    bool authority; /* only what stands above the leaf counts; else only the leaf */
 };
 
 static int take_verdict(int ok, X509_STORE_CTX *ctx)
@@ -103,12 +103,12 @@ static int take_verdict(int ok, X509_STORE_CTX *ctx)
     const struct verdict *v = X509_STORE_CTX_get_app_data(ctx);
     const int depth = X509_STORE_CTX_get_error_depth(ctx);
 
-    if (ok == 0 && v->authority)
-        cm_deep_say(v->deep, "certificate %d: libcrypto: %s", depth + 1,
-                    X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
-    else if (ok == 0 && depth == 0)
-        cm_deep_say(v->deep, "certificate: libcrypto: %s",
-                    X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+    const char *why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
+
+    if (ok == 0 && v->authority && depth > 0)
+        cm_deep_say(v->deep, "certificate %d: libcrypto: %s", depth, why);
+    else if (ok == 0 && !v->authority && depth == 0)
+        cm_deep_say(v->deep, "certificate: libcrypto: %s", why);
     return 1;
 }
 
@@ -144,19 +144,35 @@ static void check_chain(struct cm_deep *d, X509 *leaf)
     drain();
 }
 
+/* libcrypto judges CAs only above something. This stands there, says that the CA
+ * issued it, and is judged by nobody. */
+static X509 *stand_in(const X509 *issuer)
+{
+    CM_AUTO(EVP_PKEY) key = EVP_EC_gen("P-256");
+    CM_AUTO(X509) x509 = X509_new();
+
+    if (key == NULL || x509 == NULL || X509_set_version(x509, X509_VERSION_3) != 1 ||
+        X509_set_issuer_name(x509, X509_get_subject_name(issuer)) != 1 || X509_set_pubkey(x509, key) != 1 ||
+        X509_gmtime_adj(X509_getm_notBefore(x509), 0) == NULL ||
+        X509_gmtime_adj(X509_getm_notAfter(x509), 0) == NULL || X509_sign(x509, key, EVP_sha256()) == 0)
+        return NULL;
+    return CM_STEAL(x509);
+}
+
 void cm_deep_authority(struct cm_deep *d, cm_deep_report *report, void *arg)
 {
     CM_AUTO(X509_STORE_CTX) ctx = X509_STORE_CTX_new();
     CM_AUTO(X509_STORE) store = trust_in(d->ca[d->ca_count - 1]);
+    CM_AUTO(X509) below = stand_in(d->ca[0]);
     STACK_OF(X509) *between = sk_X509_new_null();
     const struct verdict v = { .deep = d, .authority = true };
-    bool ready = ctx != NULL && store != NULL && between != NULL;
+    bool ready = ctx != NULL && store != NULL && below != NULL && between != NULL;
 
     d->report = report;
     d->arg = arg;
-    for (size_t i = 1; ready && i < d->ca_count; i++)
+    for (size_t i = 0; ready && i + 1 < d->ca_count; i++)
         ready = sk_X509_push(between, d->ca[i]) > 0;
-    if (!ready || X509_STORE_CTX_init(ctx, store, d->ca[0], between) != 1 || !set_up(ctx, &v, NULL) ||
+    if (!ready || X509_STORE_CTX_init(ctx, store, below, between) != 1 || !set_up(ctx, &v, NULL) ||
         X509_verify_cert(ctx) < 0)
         cm_deep_say_why(d, "libcrypto couldn't validate it");
     sk_X509_free(between); /* the certificates stay ours */
