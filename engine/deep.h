@@ -19,7 +19,7 @@
  *               that a prime that two devices share can be found.
  *
  *  Threads   a cm_deep belongs to one thread.
- *  Cost      some 1 ms a device, some 60 ms with an RSA-2048 key.
+ *  Cost      some 1.5 ms a device, some 40 ms with an RSA-2048 key.
  *  Secrets   libcrypto's decoders leave copies of what they decode in freed memory:
  *            for a process without core dumps that reads and ends.
  *  Errors    what is wrong with a device is reported, also when libcrypto fails.

@@ -314,11 +314,22 @@ def authority():
     kit.check(set(found) == {None} and found[None].count("certificate 1: libcrypto") == 1, found)
 
 
+def forms():
+    """A sound fleet of every layout, encoding and key format is sound to libcrypto too."""
+    for name, options in (("tree", ["--layout", "tree"]), ("der", ["--encoding", "der"]),
+                          ("sec1", ["--key-format", "traditional", "--key", "P-384"]),
+                          ("pkcs1", ["--key-format", "traditional", "--key", "RSA-2048", "--encoding", "der"]),
+                          ("ed25519", ["--key", "Ed25519", "--profile", "tls-client", "--layout", "tree"])):
+        kit.must_mint(name, "ca", "--count", "9", *options)
+        found, report = findings(name, "--deep")
+        kit.check(not found and report["checked"] == 9, name, found)
+
+
 def main():
     kit.enter_place("deep")
     # Not certmill's: its validity ends before 2050, so that a leaf can outlive it with a UTCTime.
     cm.authority("ca", not_after="20490101000000Z")
-    for part in (certificates, rsa, encrypted, sample, authority):
+    for part in (certificates, rsa, encrypted, sample, authority, forms):
         print(part.__name__)
         part()
     sys.exit(kit.finish())

@@ -89,8 +89,8 @@ class Device:
 
 
 class Fleet:
-    def __init__(self, run, ca_pem, devices, journal):
-        self.run, self.ca_pem, self.devices, self.journal = run, ca_pem, devices, journal
+    def __init__(self, run, ca_pem, devices, records):
+        self.run, self.ca_pem, self.devices, self.records = run, ca_pem, devices, records
 
     @classmethod
     def read(cls, d):
@@ -105,8 +105,8 @@ class Fleet:
                 header[side] = data[p["offset"] - BLOCK:p["offset"]]
                 stored[side] = data[p["offset"]:p["offset"] + p["length"]]
             devices.append(Device(row, header, stored))
-        journal = octets(f"{d}/journal").split(b"\n")[:-1] if os.path.exists(f"{d}/journal") else None
-        return cls(run, octets(f"{d}/ca.pem"), devices, journal and [json.loads(line[65:]) for line in journal])
+        records = [json.loads(line[65:]) for line in octets(f"{d}/journal").split(b"\n")[:-1]]
+        return cls(run, octets(f"{d}/ca.pem"), devices, records)
 
     def plant(self, i, leaf=None, key=None, stored_key=None):
         """leaf, key: DER; stored_key: the key file as it is to be."""
@@ -160,12 +160,14 @@ class Fleet:
             out += padding(self.devices[0].header[side], gap if gap > BLOCK else gap + PAGE)
         return bytes(out)
 
-    def _records(self, manifest, lengths):
+    def _one_commit(self, manifest, lengths):
         """The journal's records: those of the original, with one commit of everything."""
-        before = [r for r in self.journal if r["type"] in ("run", "attempt", "reserve")]
-        commits = [r for r in self.journal if r["type"] == "commit"]
-        end = [r for r in self.journal if r["type"] == "end"]
-        commit = {**commits[0], "commit": 1, "devices": len(self.devices), "manifest_bytes": len(manifest),
+        before = [r for r in self.records if r["type"] in ("run", "attempt", "reserve")]
+        commits = [r for r in self.records if r["type"] == "commit"]
+        end = [r for r in self.records if r["type"] == "end"]
+        # Reservations that ride along with a commit stand before it here, by themselves.
+        before += [{"type": "reserve", **c["reserve"]} for c in commits if c["reserve"]]
+        commit = {**commits[0], "reserve": None, "commit": 1, "devices": len(self.devices), "manifest_bytes": len(manifest),
                   "rows_xxh3": xxh128([manifest])[0], "units": [[0, lengths["chain"], lengths["key"]]]}
         for ranges in ("seqs", "prefixes"):
             commit[ranges] = []
@@ -192,12 +194,10 @@ class Fleet:
         manifest = text + b" " * (-(len(text) + 1) % PAGE) + b"\n"
         self.run["outcome"].update(devices=len(self.devices), manifest_bytes=len(manifest))
         for name, data in (("manifest.ndjson", manifest), ("ca.pem", self.ca_pem),
-                           ("run.json", json.dumps(self.run).encode() + b"\n"), ("burned.ndjson", b"")):
+                           ("run.json", json.dumps(self.run).encode() + b"\n"), ("burned.ndjson", b""),
+                           ("journal", journal(self._one_commit(manifest, lengths)))):
             with open(f"{d}/{name}", "wb") as f:
                 f.write(data)
-        if self.journal is not None:
-            with open(f"{d}/journal", "wb") as f:
-                f.write(journal(self._records(manifest, lengths)))
 
 
 def journal(records):
