@@ -9,8 +9,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-const char *const cm_bench_case_names[CM_BENCH_CASES + 1] = { "floor", "engine", "tar", "tree",
-                                                              "wall",  "rss",    NULL };
+const char *const cm_bench_case_names[CM_BENCH_CASES + 1] = { "floor", "engine", "tar",    "tree",
+                                                              "wall",  "rss",    "verify", NULL };
 
 static const struct {
     const char *name, *layout;
@@ -39,6 +39,8 @@ struct bench {
     bool place_open;
     int exe_fd;
     struct cm_floor *floor;
+    struct cm_checkfloor *checkfloor;
+    char fleet[CM_PLACE_NAME]; /* the last one that was written */
 };
 
 static void say(const struct bench *b, const char *fmt, ...) CM_PRINTF(2, 3);
@@ -117,7 +119,7 @@ static cm_err read_result(struct bench *b, const struct cm_child *c, uint64_t de
 static cm_err mint(struct bench *b, const struct cm_keyalg *alg, enum cm_bench_mode mode, uint64_t devices,
                    struct cm_bench_run *out, struct cm_error *err)
 {
-    char count[24], workers[12], what[48], fleet[CM_PLACE_NAME];
+    char count[24], workers[12], what[48];
     const char *argv[24] = {
         "certmill",         "mint",   "--ca",      "ca/ca.pem", "--ca-key",
         "ca/ca.key",        "--key",  alg->name,   "--profile", cm_bench_profile(alg, b->conf->ca),
@@ -131,9 +133,9 @@ static cm_err mint(struct bench *b, const struct cm_keyalg *alg, enum cm_bench_m
     (void) snprintf(workers, sizeof workers, "%u", modes[mode].one ? 1 : b->conf->workers);
     if (mode != CM_MODE_ENGINE) {
         (void) snprintf(what, sizeof what, "%s-%s", alg->name, modes[mode].name);
-        CM_TRY(cm_place_fleet(&b->place, what, devices * DEVICE_BYTES, fleet, err));
+        CM_TRY(cm_place_fleet(&b->place, what, devices * DEVICE_BYTES, b->fleet, err));
         argv[n++] = "--out";
-        argv[n++] = fleet;
+        argv[n++] = b->fleet;
         argv[n++] = "--plaintext-keys";
     }
     struct cm_child c = child(b, argv);
@@ -301,9 +303,118 @@ static cm_err bench_rss(struct bench *b, struct cm_error *err)
     return CM_OK;
 }
 
+/* --- verify --------------------------------------------------------------- */
+
+static cm_err read_checked(const struct cm_child *c, uint64_t devices, struct cm_error *err)
+{
+    json_t *json = NULL;
+    json_int_t checked = -1;
+
+    CM_TRY(cm_child_json(c, &json, err));
+    (void) json_unpack(json, "{s?I}", "checked", &checked);
+    json_decref(json);
+    if (checked < 0 || (uint64_t) checked != devices)
+        CM_FAIL(err, CM_E_LIMIT, "certmill verify was to check %llu devices and reports %lld",
+                (unsigned long long) devices, (long long) checked);
+    return CM_OK;
+}
+
+static cm_err check_fleet(struct bench *b, uint64_t devices, struct cm_bench_run *out, struct cm_error *err)
+{
+    char workers[12];
+    const char *const argv[] = { "certmill", "verify", b->fleet,  "--workers",
+                                 workers,    "--json", "--quiet", NULL };
+    const struct cm_child c = child(b, argv);
+    struct cm_child_use use = { 0 };
+
+    (void) snprintf(workers, sizeof workers, "%u", b->conf->workers);
+    CM_TRY(cm_child_run(&c, &use, err));
+    CM_TRY(read_checked(&c, devices, err));
+    const double cpu = use.user_s + use.system_s;
+    if (cpu <= 0 || use.wall_s <= 0)
+        CM_FAIL(err, CM_E_LIMIT, "the kernel counted no time for %llu devices; take more with --count",
+                (unsigned long long) devices);
+    *out = (struct cm_bench_run) { .devices = devices,
+                                   .user_s = use.user_s,
+                                   .system_s = use.system_s,
+                                   .wall_s = use.wall_s,
+                                   .rate = (double) devices / cpu,
+                                   .wall = (double) devices / use.wall_s,
+                                   .rss_kib = use.rss_kib };
+    return CM_OK;
+}
+
+static double check_floor_rate(const struct cm_checkfloor_sample *s)
+{
+    return (double) s->devices / (s->verify_s + s->mul_s);
+}
+
+static cm_err check_round(struct bench *b, uint64_t devices, struct cm_error *err)
+{
+    struct cm_bench_check *c = &b->r->check;
+    struct cm_bench_run *run = &c->run[c->count];
+    struct cm_checkfloor_sample floor = { 0 };
+    const double half = b->conf->seconds / 2;
+
+    say(b, "verify: round %u of %u, floor", c->count + 1, b->conf->runs);
+    CM_TRY(cm_checkfloor_measure(b->checkfloor, half, b->conf->stop, &floor, err));
+    say(b, "verify: round %u of %u, %llu devices", c->count + 1, b->conf->runs, (unsigned long long) devices);
+    CM_TRY(check_fleet(b, devices, run, err));
+    CM_TRY(cm_checkfloor_measure(b->checkfloor, half, b->conf->stop, &floor, err));
+    run->floor = check_floor_rate(&floor);
+    run->ratio = run->floor / run->rate;
+    c->total.devices += floor.devices;
+    c->total.verify_s += floor.verify_s;
+    c->total.mul_s += floor.mul_s;
+    c->count++;
+    return CM_OK;
+}
+
+static void sum_up_check(struct cm_bench_check *c)
+{
+    double rate[CM_BENCH_RUNS_MAX], wall[CM_BENCH_RUNS_MAX], floor[CM_BENCH_RUNS_MAX],
+        times[CM_BENCH_RUNS_MAX];
+
+    for (size_t i = 0; i < c->count; i++) {
+        rate[i] = c->run[i].rate;
+        wall[i] = c->run[i].wall;
+        floor[i] = c->run[i].floor;
+        times[i] = c->run[i].ratio;
+    }
+    c->rate = cm_spread_of(rate, c->count);
+    c->wall = cm_spread_of(wall, c->count);
+    c->floor = cm_spread_of(floor, c->count);
+    c->times = cm_spread_of(times, c->count);
+}
+
+/* One fleet, of the first EC algorithm, checked again and again. */
+static cm_err bench_check(struct bench *b, struct cm_error *err)
+{
+    const struct cm_bench_conf *conf = b->conf;
+    struct cm_bench_check *c = &b->r->check;
+    struct cm_checkfloor_sample warm = { 0 };
+    struct cm_bench_run made;
+
+    for (size_t i = conf->keys; i-- > 0;)
+        if (conf->key[i]->family == CM_KEYFAM_EC && conf->ca->family != CM_KEYFAM_ED25519)
+            c->alg = conf->key[i];
+    if (c->alg == NULL)
+        return CM_OK;
+    say(b, "verify: warming up");
+    CM_TRY(cm_checkfloor_open(c->alg, conf->ca, conf->cpu, &b->checkfloor, err));
+    CM_TRY(cm_checkfloor_measure(b->checkfloor, conf->seconds / 4, conf->stop, &warm, err));
+    const double runs_for = check_floor_rate(&warm) * conf->workers * conf->seconds;
+    const uint64_t devices = conf->count > 0 ? conf->count : (uint64_t) runs_for;
+    CM_TRY(mint(b, c->alg, CM_MODE_TAR, devices > 0 ? devices : 1, &made, err));
+    while (c->count < conf->runs)
+        CM_TRY(check_round(b, made.devices, err));
+    sum_up_check(c);
+    return CM_OK;
+}
+
 static cm_err run_all(struct bench *b, struct cm_error *err)
 {
-    bool children = b->conf->wanted[CM_BENCH_RSS];
+    bool children = b->conf->wanted[CM_BENCH_RSS] || b->conf->wanted[CM_BENCH_VERIFY];
 
     for (size_t m = 0; m < CM_MODES; m++)
         children = children || mode_wanted(b->conf, (enum cm_bench_mode) m);
@@ -320,6 +431,8 @@ static cm_err run_all(struct bench *b, struct cm_error *err)
         CM_TRY(bench_key(b, b->conf->key[i], err));
     if (b->conf->wanted[CM_BENCH_RSS])
         CM_TRY(bench_rss(b, err));
+    if (b->conf->wanted[CM_BENCH_VERIFY])
+        CM_TRY(bench_check(b, err));
     b->r->complete = true;
     return CM_OK;
 }
@@ -334,6 +447,7 @@ cm_err cm_bench(const struct cm_bench_conf *conf, struct cm_bench_report *out, s
     *out = (struct cm_bench_report) { .conf = conf };
     cm_machine_look(conf->out, conf->cpus, &out->machine);
     rc = run_all(&b, err);
+    cm_checkfloor_close(b.checkfloor);
     say(&b, "removing the fleets");
     if (b.place_open && cm_place_close(&b.place, &late) != CM_OK)
         (void) snprintf(out->left, sizeof out->left, "%s", late.what);

@@ -1,6 +1,7 @@
 #ifndef CM_BENCH_BENCH_H
 #define CM_BENCH_BENCH_H
 
+#include "bench/checkfloor.h"
 #include "bench/floor.h"
 #include "bench/machine.h"
 #include "bench/stats.h"
@@ -35,6 +36,7 @@ enum cm_bench_case {
     CM_BENCH_TREE,   /* mint --layout tree */
     CM_BENCH_WALL,   /* tar with one worker on one processor, against all */
     CM_BENCH_RSS,    /* peak memory at two sizes */
+    CM_BENCH_VERIFY, /* verify of a fleet, against its own floor */
     CM_BENCH_CASES,
 };
 extern const char *const cm_bench_case_names[CM_BENCH_CASES + 1]; /* NULL-terminated */
@@ -93,6 +95,17 @@ struct cm_bench_key {
     struct cm_spread speedup;
 };
 
+/* Rounds of `certmill verify` of one fleet, all signatures and all keys. In a run, rate
+ * is devices per processor-second, floor the same of checkfloor.h, and ratio the times
+ * that a device costs of its floor, which is floor / rate. */
+struct cm_bench_check {
+    const struct cm_keyalg *alg; /* NULL: none that has such a floor was asked for */
+    struct cm_checkfloor_sample total;
+    struct cm_bench_run run[CM_BENCH_RUNS_MAX];
+    uint32_t count;
+    struct cm_spread rate, wall, floor, times;
+};
+
 struct cm_bench_report {
     const struct cm_bench_conf *conf;
     struct cm_machine machine;
@@ -103,6 +116,7 @@ struct cm_bench_report {
     const struct cm_keyalg *rss_alg;
     struct cm_bench_run rss[CM_BENCH_SIZES];
     uint32_t rss_count;
+    struct cm_bench_check check;
     bool complete;
     char left[CM_ERROR_TEXT]; /* what could not be removed, and why; empty: nothing */
 };

@@ -8,7 +8,7 @@ import re
 import sys
 
 HISTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "history.ndjson")
-CASES = ["floor", "engine", "tar", "tree", "wall", "rss"]
+CASES = ["floor", "engine", "tar", "tree", "wall", "rss", "verify"]
 # What must agree for two figures to be comparable, besides case, key and the CA's key.
 MACHINE = ["processor", "processors", "kernel", "libcrypto", "build", "filesystem", "disk"]
 SETTINGS = ["size", "ca", "workers", "io"]

@@ -36,12 +36,12 @@ static json_t *floor_json(const struct cm_bench_key *k)
                      (json_int_t) t->signs, "chunks", (int) k->chunks);
 }
 
-static json_t *runs_json(const struct cm_bench_series *s)
+static json_t *runs_json(const struct cm_bench_run *run, size_t count)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < s->count && list != NULL; i++) {
-        const struct cm_bench_run *u = &s->run[i];
+    for (size_t i = 0; i < count && list != NULL; i++) {
+        const struct cm_bench_run *u = &run[i];
         if (json_array_append_new(list, json_pack("{s:I s:f s:f s:f s:f s:f s:f s:f s:i}", "devices",
                                                   (json_int_t) u->devices, "user_s", u->user_s, "system_s",
                                                   u->system_s, "wall_s", u->wall_s, "rate", u->rate, "wall",
@@ -65,7 +65,7 @@ static json_t *mode_json(const struct cm_bench_key *k, const struct cm_keyalg *c
                      s->rate.median, "rate_min", s->rate.min, "rate_max", s->rate.max, "floor",
                      s->floor.median, "ratio", s->ratio.median, "ratio_min", s->ratio.min, "ratio_max",
                      s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled", s->pooled, "wall",
-                     s->wall.median, "workers", (int) s->workers, "runs", runs_json(s));
+                     s->wall.median, "workers", (int) s->workers, "runs", runs_json(s->run, s->count));
 }
 
 static json_t *wall_json(const struct cm_bench_key *k)
@@ -76,7 +76,8 @@ static json_t *wall_json(const struct cm_bench_key *k)
                      k->alg->name, "unit", "certificates per second", "one", one->wall.median, "one_ratio",
                      one->ratio.median, "floor", one->floor.median, "all", all->wall.median, "workers",
                      (int) all->workers, "speedup", k->speedup.median, "speedup_min", k->speedup.min,
-                     "speedup_max", k->speedup.max, "one_runs", runs_json(one), "all_runs", runs_json(all));
+                     "speedup_max", k->speedup.max, "one_runs", runs_json(one->run, one->count), "all_runs",
+                     runs_json(all->run, all->count));
 }
 
 static json_t *rss_json(const struct cm_bench_report *r)
@@ -94,6 +95,18 @@ static json_t *rss_json(const struct cm_bench_report *r)
                      "rss_kib", (int) r->rss[r->rss_count - 1].rss_kib, "growth",
                      (double) r->rss[r->rss_count - 1].rss_kib / (double) r->rss[0].rss_kib, "workers",
                      (int) r->conf->workers, "sizes", sizes);
+}
+
+static json_t *check_json(const struct cm_bench_check *c)
+{
+    const double devices = (double) c->total.devices;
+
+    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:o}", "case", "verify", "key",
+                     c->alg->name, "unit", "processor-microseconds per device", "us", 1e6 / c->rate.median,
+                     "floor_us", 1e6 / c->floor.median, "verify_us", 1e6 * c->total.verify_s / devices,
+                     "mul_us", 1e6 * c->total.mul_s / devices, "times", c->times.median, "times_min",
+                     c->times.min, "times_max", c->times.max, "wall", c->wall.median, "runs",
+                     runs_json(c->run, c->count));
 }
 
 /* All results that there are, in the order of the tables; NULL: out of memory. */
@@ -119,6 +132,8 @@ static json_t *results_json(const struct cm_bench_report *r)
     }
     if (r->rss_count > 0)
         failed |= json_array_append_new(list, rss_json(r));
+    if (r->check.count > 0 && r->complete)
+        failed |= json_array_append_new(list, check_json(&r->check));
     if (failed) {
         json_decref(list);
         list = NULL;

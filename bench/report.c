@@ -150,6 +150,30 @@ static void print_rss(const struct cm_bench_report *r, FILE *out)
         (void) fprintf(out, "not measured: RSA only; add --key P-256\n");
 }
 
+static void print_check(const struct cm_bench_report *r, FILE *out)
+{
+    const struct cm_bench_check *c = &r->check;
+
+    (void) fprintf(out,
+                   "\nVERIFY, every signature and every key pair of a tar fleet, %u workers; floor of a "
+                   "device: EVP_PKEY_verify +\nEC_POINT_mul\n",
+                   r->conf->workers);
+    (void) fprintf(out, "%-9s %12s %9s %9s %12s %8s  %-15s %12s %9s\n", "key", "certmill", "verify", "mul",
+                   "floor", "times", "rounds", "wall", "peak");
+    (void) fprintf(out, "%-9s %12s %9s %9s %12s %8s  %-15s %12s %9s\n", "", "us of cpu", "us", "us",
+                   "us of cpu", "floor", "[least-most]", "devices/s", "MiB");
+    if (c->count == 0) {
+        (void) fprintf(out, "not measured: it takes EC device keys and a CA key that is not Ed25519\n");
+        return;
+    }
+    (void) fprintf(out, "%-9s %12s %9s %9s %12s %8.3f  %-15s %12s %9.1f\n", c->alg->name,
+                   number(1e6 / c->rate.median).at,
+                   number(1e6 * c->total.verify_s / (double) c->total.devices).at,
+                   number(1e6 * c->total.mul_s / (double) c->total.devices).at,
+                   number(1e6 / c->floor.median).at, c->times.median, range(c->times.min, c->times.max).at,
+                   number(c->wall.median).at, (double) c->run[c->count - 1].rss_kib / 1024);
+}
+
 /* One RSA key may take five times as long as another. */
 static bool scattered(const struct cm_bench_report *r)
 {
@@ -177,6 +201,8 @@ void cm_bench_print(const struct cm_bench_report *r, FILE *out)
     }
     if (wanted[CM_BENCH_RSS] && (r->rss_count > 0 || r->complete))
         print_rss(r, out);
+    if (wanted[CM_BENCH_VERIFY] && (r->check.count > 0 || r->complete))
+        print_check(r, out);
     if (scattered(r))
         (void) fprintf(out,
                        "\nThe time of an RSA key is a matter of luck: with so few of them the RSA ratios say "

@@ -1,4 +1,5 @@
 #include "cli/audit_impl.h"
+#include "engine/deep.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -37,6 +38,12 @@ static cm_err read_line(const struct cm_audit *a, uint64_t offset, uint8_t *at, 
     return CM_OK;
 }
 
+/* Small chunks where each row takes long, so that all threads have work to the end. */
+static size_t chunk_lines(const struct cm_audit *a)
+{
+    return a->conf->deep ? CM_AUDIT_LINES_DEEP : CM_AUDIT_LINES;
+}
+
 /* The rows of a sample, each read on its own. */
 static cm_err cut_sample(struct cm_audit_lane *lane, struct cm_error *err)
 {
@@ -44,7 +51,7 @@ static cm_err cut_sample(struct cm_audit_lane *lane, struct cm_error *err)
     size_t used = 0, len = 0;
 
     lane->lines = 0;
-    while (lane->lines < CM_AUDIT_LINES && CM_AUDIT_TEXT - used >= CM_ROW_MAX) {
+    while (lane->lines < chunk_lines(a) && CM_AUDIT_TEXT - used >= CM_ROW_MAX) {
         (void) pthread_mutex_lock(&a->cut_lock);
         const size_t i = a->next_sample < a->sample_count ? a->next_sample++ : SIZE_MAX;
         (void) pthread_mutex_unlock(&a->cut_lock);
@@ -79,7 +86,7 @@ static cm_err cut_next(struct cm_audit_lane *lane, struct cm_error *err)
     CM_TRY(cm_fleet_manifest_read(a->fleet, lane->text, CM_AUDIT_TEXT, a->next_offset, &got, err));
     if (got == 0)
         return CM_E_END;
-    while (lane->lines < CM_AUDIT_LINES) {
+    while (lane->lines < chunk_lines(a)) {
         const uint8_t *const at = lane->text + used, *const lf = memchr(at, '\n', got - used);
         if (lf == NULL)
             break;
@@ -153,6 +160,8 @@ static cm_err lane_open(struct cm_audit *a, struct cm_audit_lane **out, struct c
         rc = cm_secret_init(&lane->keys, CM_AUDIT_KEYS_LEAST, err);
     if (rc == CM_OK)
         rc = cm_auditor_open(cm_fleet_ca_pem(a->fleet), &lane->auditor, err);
+    if (rc == CM_OK && a->conf->deep)
+        rc = cm_auditor_deepen(lane->auditor, err);
     if (rc != CM_OK)
         lane_close(lane);
     else
@@ -256,6 +265,22 @@ static cm_err run_lanes(struct cm_audit *a, struct cm_error *err)
     return rc;
 }
 
+static void take_authority(void *arg, const char *what)
+{
+    cm_audit_find(arg, NULL, CM_FINDING_NO_ROW, "ca.pem", CM_FINDING_NO_OFFSET, "%s", what);
+}
+
+/* The CA's own chain: once, not with each device. */
+static cm_err audit_authority(struct cm_audit *a, struct cm_error *err)
+{
+    struct cm_deep *deep = NULL;
+
+    CM_TRY(cm_deep_open(cm_fleet_ca_pem(a->fleet), &deep, err));
+    cm_deep_authority(deep, take_authority, a);
+    cm_deep_close(deep);
+    return CM_OK;
+}
+
 static cm_err audit_all(struct cm_audit *a, struct cm_error *err)
 {
     CM_TRY(cm_extsort_open(a->conf->tmp_dir, CM_AUDIT_ID_RECORD, SORT_MEMORY, &a->ids, err));
@@ -279,7 +304,9 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     cm_err rc = CM_OK;
 
     CM_ASSERT(conf->workers > 0);
-    if (conf->sample > 0)
+    if (conf->deep)
+        rc = audit_authority(&a, err);
+    if (rc == CM_OK && conf->sample > 0)
         rc = cm_audit_pick(&a, &sample, &a.sample_count, err);
     a.sample = sample;
     if (rc == CM_OK && sample == NULL)
@@ -292,7 +319,8 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     *out = (struct cm_audit_result) { .rows = atomic_load(&a.rows),
                                       .workers = a.lanes,
                                       .octets = atomic_load(&a.octets),
-                                      .sampled = sample != NULL };
+                                      .sampled = sample != NULL,
+                                      .keys_encrypted = atomic_load(&a.keys_encrypted) };
     cm_extsort_close(a.ids);
     cm_extsort_close(a.places);
     free(sample);

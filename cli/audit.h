@@ -18,7 +18,8 @@
  *
  *  Memory   about 2 MiB a worker and 16 MiB, and findings; not the fleet's size.
  *           A sample: 8 octets a row of it, times 20 at most.
- *  Disk     about 160 octets a device in tmp_dir, in files without a name.
+ *  Disk     about 160 octets a device in tmp_dir, in files without a name; 50 more
+ *           for the digests of an RSA key's primes, when deep.
  *  Errors   what is wrong with the fleet goes to findings; the call itself fails
  *           only when it couldn't do its work.
  */
@@ -30,13 +31,15 @@ struct cm_audit_conf {
     uint32_t workers; /* threads, at least 1; fewer run where RLIMIT_MEMLOCK is small */
     uint64_t sample;  /* 0: every row */
     uint64_t seed;    /* of the sample */
+    bool deep;        /* libcrypto's own opinion too (engine/deep.h) */
 };
 
 struct cm_audit_result {
-    uint32_t workers; /* threads that ran */
-    uint64_t rows;    /* that were judged */
-    uint64_t octets;  /* of manifest, bundles and keys that were read */
-    bool sampled;     /* false: every row, even where a sample was asked for */
+    uint32_t workers;        /* threads that ran */
+    uint64_t rows;           /* that were judged */
+    uint64_t octets;         /* of manifest, bundles and keys that were read */
+    bool sampled;            /* false: every row, even where a sample was asked for */
+    uint64_t keys_encrypted; /* of them: only their digests were compared */
 };
 
 CM_MUST_CHECK cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *out,

@@ -13,6 +13,7 @@
 /* audit_impl.h - what the files of audit share. */
 enum {
     CM_AUDIT_LINES = 256,                      /* rows in a chunk at most */
+    CM_AUDIT_LINES_DEEP = 8,                   /* the same of a deep audit: half a second with RSA keys */
     CM_AUDIT_TEXT = 512 << 10,                 /* octets in a chunk at most; a row fits in */
     CM_AUDIT_WINDOW = CM_ROW_CHAIN_MAX + 1024, /* octets of a segment read at a time */
     CM_AUDIT_KEYS = 256 << 10,                 /* the same of keys, in locked memory */
@@ -22,7 +23,7 @@ enum {
 };
 
 /* What must not occur twice. */
-enum cm_audit_kind { CM_AUDIT_ID = 1, CM_AUDIT_SERIAL, CM_AUDIT_SPKI, CM_AUDIT_SEQ };
+enum cm_audit_kind { CM_AUDIT_ID = 1, CM_AUDIT_SERIAL, CM_AUDIT_SPKI, CM_AUDIT_SEQ, CM_AUDIT_PRIME };
 
 /* Shared by all threads. */
 struct cm_audit {
@@ -43,7 +44,7 @@ struct cm_audit {
     struct cm_extsort *ids;    /* CM_AUDIT_ID_RECORD */
     struct cm_extsort *places; /* CM_AUDIT_PLACE_RECORD: tar: begin and end of a stretch of a segment that
                                   rows account for; tree: XXH3-128 of a file's name in its shard */
-    _Atomic uint64_t rows, octets;
+    _Atomic uint64_t rows, octets, keys_encrypted;
     _Atomic bool failed;
 
     pthread_mutex_t end_lock; /* guards the rest */
@@ -78,7 +79,7 @@ struct cm_audit_lane {
     struct cm_secret keys;        /* the same of keys */
     struct cm_fleet_file file[2]; /* the segments last read from, by side; fd -1: none */
     uint32_t file_number[2];
-    uint8_t ids[4 * CM_AUDIT_LINES][CM_AUDIT_ID_RECORD];
+    uint8_t ids[6 * CM_AUDIT_LINES][CM_AUDIT_ID_RECORD]; /* id, serial, key, number, two primes */
     size_t ids_count;
     uint8_t places[2 * CM_AUDIT_LINES][CM_AUDIT_PLACE_RECORD];
     size_t places_count;

@@ -118,6 +118,8 @@ static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s,
     static const struct cm_audit_ids none;
     uint8_t seq[8];
 
+    atomic_fetch_add(&lane->audit->keys_encrypted, ids->key_encrypted);
+
     if (lane->audit->sample != NULL)
         return;
     cm_audit_put_be(seq, (uint64_t) s->row.seq, sizeof seq);
@@ -127,6 +129,9 @@ static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s,
         note_id(lane, CM_AUDIT_SERIAL, ids->serial, sizeof ids->serial, s->at);
     if (memcmp(ids->spki_sha256, none.spki_sha256, sizeof none.spki_sha256) != 0)
         note_id(lane, CM_AUDIT_SPKI, ids->spki_sha256, sizeof ids->spki_sha256, s->at);
+    for (size_t i = 0; i < CM_COUNT(ids->prime_sha256); i++)
+        if (memcmp(ids->prime_sha256[i], none.prime_sha256[i], sizeof none.prime_sha256[i]) != 0)
+            note_id(lane, CM_AUDIT_PRIME, ids->prime_sha256[i], sizeof ids->prime_sha256[i], s->at);
 }
 
 /* Room for the 16 octets that tell the place. */

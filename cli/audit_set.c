@@ -74,27 +74,43 @@ static void id_at(const struct cm_audit *a, uint64_t row, char out[128])
     cm_rowread_done(&r);
 }
 
+static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t row, uint64_t other_row)
+{
+    static const char *const what[] = {
+        [CM_AUDIT_ID] = "the same device id",
+        [CM_AUDIT_SERIAL] = "the same serial",
+        [CM_AUDIT_SPKI] = "the same public key",
+        [CM_AUDIT_SEQ] = "the same sequence number",
+        [CM_AUDIT_PRIME] = "an RSA prime in common, which gives both keys away: the same",
+    };
+    char id[128], other[128];
+
+    id_at(a, row, id);
+    id_at(a, other_row, other);
+    cm_audit_find(a, id, row, "manifest.ndjson", row, "%s as %s, whose row is at offset %llu", what[kind],
+                  other, (ull) other_row);
+}
+
+/* The later of two rows has what the first had before. A prime in common condemns both. */
 static cm_err check_repeats(struct cm_audit *a, struct cm_error *err)
 {
-    static const char *const what[] = { [CM_AUDIT_ID] = "the same device id",
-                                        [CM_AUDIT_SERIAL] = "the same serial",
-                                        [CM_AUDIT_SPKI] = "the same public key",
-                                        [CM_AUDIT_SEQ] = "the same sequence number" };
     uint8_t before[CM_AUDIT_ID_RECORD] = { 0 };
     const uint8_t *record = NULL;
-    char id[128], other[128];
+    bool first_named = false;
     cm_err rc = CM_OK;
 
     while ((rc = cm_extsort_pop(a->ids, &record, err)) == CM_OK) {
         if (memcmp(before, record, 17) != 0) {
             memcpy(before, record, sizeof before);
+            first_named = false;
             continue;
         }
+        const enum cm_audit_kind kind = (enum cm_audit_kind) record[0];
         const uint64_t first = cm_audit_get_be(before + 17, 8), row = cm_audit_get_be(record + 17, 8);
-        id_at(a, row, id);
-        id_at(a, first, other);
-        cm_audit_find(a, id, row, "manifest.ndjson", row, "%s as %s, whose row is at offset %llu",
-                      what[record[0]], other, (ull) first);
+        find_repeat(a, kind, row, first);
+        if (kind == CM_AUDIT_PRIME && !first_named)
+            find_repeat(a, kind, first, row);
+        first_named = true;
     }
     return rc == CM_E_END ? CM_OK : rc;
 }

@@ -25,7 +25,7 @@ struct opts {
 static const struct cm_arg args[] = {
     { "key", CM_ARG_STRS, OPT(keys), 0, 0, NULL, "ALG", "a device key algorithm, repeat it for more; all" },
     { "case", CM_ARG_STRS, OPT(cases), 0, 0, NULL, "CASE",
-      "floor, engine, tar, tree, wall or rss, repeat it for more; floor, engine, tar, wall" },
+      "floor, engine, tar, tree, wall, rss or verify, repeat it for more; floor, engine, tar, wall" },
     { "ca-key-alg", CM_ARG_STR, OPT(ca_key_alg), 0, 0, NULL, "ALG", "of the CA that signs; P-256" },
     { "runs", CM_ARG_U32, OPT(runs), 1, CM_BENCH_RUNS_MAX, NULL, "N", "rounds; 5" },
     { "seconds", CM_ARG_U32, OPT(seconds), 1, 3600, NULL, "N",
@@ -87,8 +87,8 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
         if (found == CM_BENCH_CASES) {
             const char *nearest = cm_args_nearest(name, cm_bench_case_names);
             CM_FAIL(err, CM_E_USAGE,
-                    "--case: no case \"%.60s\"; there are floor, engine, tar, tree, wall, rss%s%s", name,
-                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+                    "--case: no case \"%.60s\"; there are floor, engine, tar, tree, wall, rss, verify%s%s",
+                    name, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
         }
         c->wanted[found] = true;
     }
@@ -98,6 +98,7 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
     c->wanted[CM_BENCH_ENGINE] = c->wanted[CM_BENCH_TAR] = c->wanted[CM_BENCH_WALL] = true;
     c->wanted[CM_BENCH_RSS] = o->full || o->smoke;
     c->wanted[CM_BENCH_TREE] = o->smoke;
+    c->wanted[CM_BENCH_VERIFY] = o->full || o->smoke;
     return CM_OK;
 }
 
@@ -178,7 +179,7 @@ static cm_err print_json(const struct cm_bench_report *r, struct cm_error *err)
 static cm_err tell(const struct opts *o, const struct cm_bench_report *r, const struct cm_common *common,
                    struct cm_error *err)
 {
-    const bool some = r->rss_count > 0 || (r->keys > 0 && r->key[0].done);
+    const bool some = r->rss_count > 0 || r->check.count > 0 || (r->keys > 0 && r->key[0].done);
 
     if (common->json)
         CM_TRY(print_json(r, err));
@@ -243,14 +244,17 @@ const struct cm_cmd cm_cmd_bench = {
     .name = "bench",
     .usage = "[--key ALG]… [--case CASE]… [--full|--smoke] [--keep FILE] [OPTIONS]",
     .summary = "measure certmill here against what libcrypto needs at least",
-    .notes = "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and "
-             "tree are\n"
-             "certificates per processor-second (user + system of a whole `certmill mint` process) and their "
-             "ratio\n"
-             "to the floor of the same round; wall is certificates per second with one worker on one "
-             "processor and\n"
-             "with all; rss is the peak memory of two sizes. bench/README.md tells more; bench/compare and\n"
-             "bench/plot read what --keep has kept.",
+    .notes =
+        "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and "
+        "tree are\n"
+        "certificates per processor-second (user + system of a whole `certmill mint` process) and their "
+        "ratio\n"
+        "to the floor of the same round; wall is certificates per second with one worker on one "
+        "processor and\n"
+        "with all; rss is the peak memory of two sizes; verify is what `certmill verify` takes a device, "
+        "and how\n"
+        "often that is EVP_PKEY_verify + EC_POINT_mul. bench/README.md tells more; bench/compare and\n"
+        "bench/plot read what --keep has kept.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct opts),

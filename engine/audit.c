@@ -156,6 +156,33 @@ static cm_err open_key(struct cm_auditor *a, struct cm_span *der, enum cm_keyrea
     return cm_derread_end(rest, "PEM", err);
 }
 
+/* EncryptedPrivateKeyInfo, RFC 5958 3: an AlgorithmIdentifier and an OCTET STRING. Or
+ * ContentInfo, RFC 5652 3: one of PKCS#7's OIDs and a [0]. A damaged PKCS#8 is neither. */
+static bool is_encrypted_der(struct cm_span der)
+{
+    static const char pkcs7[] = "\x2a\x86\x48\x86\xf7\x0d\x01\x07";
+    struct cm_span in, id, oid;
+
+    if (cm_derread_take(&der, CM_TAG_SEQUENCE, "", &in, NULL, NULL) != CM_OK || der.len > 0)
+        return false;
+    if (cm_derread_is(in, CM_TAG_SEQUENCE))
+        return cm_derread_take(&in, CM_TAG_SEQUENCE, "", &id, NULL, NULL) == CM_OK &&
+               cm_derread_oid(&id, "", &oid, NULL) == CM_OK &&
+               cm_derread_take(&in, CM_TAG_OCTET_STRING, "", NULL, NULL, NULL) == CM_OK && in.len == 0;
+    return cm_derread_oid(&in, "", &oid, NULL) == CM_OK && oid.len == sizeof pkcs7 &&
+           memcmp(oid.data, pkcs7, sizeof pkcs7 - 1) == 0 &&
+           cm_derread_take(&in, CM_TAG_CONTEXT_IN(0), "", NULL, NULL, NULL) == CM_OK && in.len == 0;
+}
+
+static bool is_encrypted(const struct cm_auditor *a)
+{
+    const struct cm_span key = a->ev->key;
+
+    if (a->ev->facts.der)
+        return is_encrypted_der(key);
+    return cm_pemread_is(key, "ENCRYPTED PRIVATE KEY") || cm_pemread_is(key, "CMS");
+}
+
 /* c: the certificate, or NULL when it couldn't be read. */
 static void check_key(struct cm_auditor *a, const struct cm_certread *c)
 {
@@ -176,25 +203,52 @@ static void check_key(struct cm_auditor *a, const struct cm_certread *c)
         cm_audit_finding(a, "key: the public key that is stored in it isn't the certificate's");
 }
 
-static void check_key_or_none(struct cm_auditor *a, const struct cm_certread *c)
+/* What can be said of the certificate's key without the private one. */
+static void check_public(struct cm_auditor *a, const struct cm_certread *c)
+{
+    struct cm_error err = { 0 };
+
+    if (c != NULL && cm_keymatch_public(a->keymatch, &c->key, &err) != CM_OK)
+        cm_audit_finding(a, "certificate: %s", err.what);
+}
+
+static void check_key_or_none(struct cm_auditor *a, const struct cm_certread *c, struct cm_audit_ids *ids)
 {
     const struct cm_facts *row = &a->ev->facts;
     const bool listed = row->key_xxh3 != NULL || row->key_sha256 != NULL;
-    struct cm_error err = { 0 };
 
     if (a->ev->key.len == 0) {
         if (listed)
             cm_audit_finding(a, "key: the row lists one, but none is stored");
-        if (c != NULL && cm_keymatch_public(a->keymatch, &c->key, &err) != CM_OK)
-            cm_audit_finding(a, "certificate: %s", err.what);
+        check_public(a, c);
         return;
     }
     if (listed)
         check_stored(a, "key", a->ev->key, row->key_xxh3, row->key_sha256);
     else
         cm_audit_finding(a, "key: one is stored, but the row lists none");
+    ids->key_encrypted = is_encrypted(a);
+    if (ids->key_encrypted) {
+        check_public(a, c);
+        return;
+    }
     check_key(a, c);
     cm_secret_wipe(a->key.base, a->key.cap);
+}
+
+static void take_deep(void *arg, const char *what)
+{
+    cm_audit_finding(arg, "%s", what);
+}
+
+static void ask_deep(struct cm_auditor *a, struct cm_span leaf, struct cm_audit_ids *ids)
+{
+    const struct cm_deep_device device = { .chain = a->ev->chain,
+                                           .leaf = leaf,
+                                           .key = ids->key_encrypted ? cm_span(NULL, 0) : a->ev->key,
+                                           .der = a->ev->facts.der };
+
+    cm_deep_check(a->deep, &device, take_deep, a, ids);
 }
 
 /* ---- the auditor ---- */
@@ -216,7 +270,9 @@ unsigned cm_audit(struct cm_auditor *a, const struct cm_evidence *ev, cm_audit_r
     check_bundle(a, &leaf);
     if (leaf.len > 0)
         readable = cm_audit_certificate(a, leaf, &c, ids);
-    check_key_or_none(a, readable ? &c : NULL);
+    check_key_or_none(a, readable ? &c : NULL, ids);
+    if (a->deep != NULL)
+        ask_deep(a, leaf, ids);
     a->ev = NULL;
     return a->found;
 }
@@ -253,10 +309,17 @@ cm_err cm_auditor_open(struct cm_span ca_pem, struct cm_auditor **out, struct cm
     return CM_OK;
 }
 
+cm_err cm_auditor_deepen(struct cm_auditor *a, struct cm_error *err)
+{
+    CM_ASSERT(a->deep == NULL);
+    return cm_deep_open(a->ca.pem, &a->deep, err);
+}
+
 void cm_auditor_close(struct cm_auditor *a)
 {
     if (a == NULL)
         return;
+    cm_deep_close(a->deep);
     cm_secret_done(&a->key);
     cm_keymatch_close(a->keymatch);
     cm_sigver_close(a->sigver);

@@ -6,6 +6,7 @@
 #include "engine/when.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 /* audit.h - judges one device from what was read back.
  *
@@ -16,6 +17,8 @@
  *
  *  Threads   a cm_auditor belongs to one thread.
  *  Cost      one signature verification and one key-pair check per device.
+ *  Keys      encrypted ones (EncryptedPrivateKeyInfo, CMS) can't be opened: that is said
+ *            in cm_audit_ids, and is no finding.
  */
 
 /* What the manifest row says, already parsed; strings as in the row. */
@@ -50,17 +53,22 @@ struct cm_evidence {
 /* Called once for each thing that is wrong with the device. */
 typedef void cm_audit_report(void *arg, const struct cm_evidence *ev, const char *what);
 
-/* Digests for finding a serial or public key that occurs twice. */
+/* For finding what occurs twice; zeros: there is none. And what wasn't judged. */
 struct cm_audit_ids {
     uint8_t serial[20]; /* left-padded with zeros */
     uint8_t spki_sha256[32];
+    uint8_t prime_sha256[2][32]; /* of an RSA key's p and q; by a deep audit only */
+    bool key_encrypted;          /* only the digests of the key were compared: it can't be opened */
 };
 
 struct cm_auditor;
 /* ca_pem: the fleet's ca.pem (CA first, then the chain above it), checked here. */
 CM_MUST_CHECK cm_err cm_auditor_open(struct cm_span ca_pem, struct cm_auditor **out, struct cm_error *err);
+/* From now on libcrypto's own opinion is asked too (deep.h), which takes some
+ * ten times as long, and a thousand times with RSA keys. */
+CM_MUST_CHECK cm_err cm_auditor_deepen(struct cm_auditor *a, struct cm_error *err);
 /* Judges one device; every finding goes to report. Returns how many there
- * were. ids is filled when the certificate could be parsed, zeroed otherwise. */
+ * were. ids is filled as far as certificate and key could be parsed. */
 unsigned cm_audit(struct cm_auditor *a, const struct cm_evidence *ev, cm_audit_report *report, void *arg,
                   struct cm_audit_ids *ids);
 void cm_auditor_close(struct cm_auditor *a); /* NULL accepted */

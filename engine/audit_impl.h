@@ -4,6 +4,7 @@
 #include "engine/audit.h"
 #include "engine/audit_ca.h"
 #include "engine/certread.h"
+#include "engine/deep.h"
 #include "engine/keymatch.h"
 #include "engine/secret.h"
 #include "engine/sigver.h"
@@ -17,6 +18,7 @@ struct cm_auditor {
     char ca_id[CM_AUDIT_HEX_MAX];
     struct cm_sigver *sigver;
     struct cm_keymatch *keymatch;
+    struct cm_deep *deep; /* NULL: not asked for */
     EVP_MD *sha1, *sha256;
     EVP_MD_CTX *md_ctx;
     struct cm_secret key;            /* a decoded private key; wiped after each device */

@@ -51,7 +51,7 @@ clean
 expect 0 "FLOOR" "$certmill" bench --smoke --quiet --out work --keep history.ndjson
 cp out.txt table.txt
 clean
-for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "WALL CLOCK" "MEMORY" "P-256" "Ed25519" "ratio" "CA key P-256"; do
+for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "WALL CLOCK" "MEMORY" "VERIFY" "P-256" "Ed25519" "ratio" "CA key P-256"; do
     expect 0 "$words" cat table.txt
 done
 
@@ -96,6 +96,9 @@ for key in ("P-256", "Ed25519"):
         whole(run, floor)
     speedups = [a["wall"] / b["wall"] for a, b in zip(wall["all_runs"], wall["one_runs"])]
     assert near(wall["speedup"], statistics.median(speedups)), wall
+verify = by["verify", "P-256"]
+assert near(verify["times"], statistics.median(run["floor"] / run["rate"] for run in verify["runs"])), verify
+assert 0 < verify["mul_us"] < verify["verify_us"] < verify["us"] and len(verify["runs"]) == 2, verify
 sizes = by["rss", "P-256"]["sizes"]
 assert len(sizes) == 2 and sizes[0]["devices"] < sizes[1]["devices"] and all(s["rss_kib"] > 0 for s in sizes)
 
@@ -107,7 +110,7 @@ for line in lines:
     assert line["at"] and line["commit"] and line["machine"] == o["machine"]
 print(len(lines), "lines")
 P
-expect 0 "22 lines" python3 check.py
+expect 0 "24 lines" python3 check.py
 
 # One case alone; no child is needed for the floor, and no directory.
 expect 0 "FLOOR" "$certmill" bench --smoke --key p-256 --case floor --quiet --out work
@@ -119,14 +122,14 @@ clean
 
 # What was kept is compared: two measurements, by lines, by time, and as files; and drawn.
 compare=(python3 "$source/bench/compare" --history history.ndjson)
-expect 0 "tar     P-256     to floor" "${compare[@]}" 1-11 12-22
+expect 0 "tar     P-256     to floor" "${compare[@]}" 1-12 13-24
 unsaid "NOT THE SAME"
-expect 0 "only in B: " "${compare[@]}" 1 12-22
+expect 0 "only in B: " "${compare[@]}" 1 13-24
 expect 0 "+0.0 %" "${compare[@]}" 2 2
 expect 0 "floor" "${compare[@]}" one.json history.ndjson
-sed '12,$s/"processors":[0-9]*/"processors":4711/' history.ndjson >other.ndjson
-expect 0 "processors: " python3 "$source/bench/compare" --history other.ndjson 1-11 12-22
-expect 0 "NOT THE SAME MACHINE" python3 "$source/bench/compare" --history other.ndjson 1-11 12-22
+sed '13,$s/"processors":[0-9]*/"processors":4711/' history.ndjson >other.ndjson
+expect 0 "processors: " python3 "$source/bench/compare" --history other.ndjson 1-12 13-24
+expect 0 "NOT THE SAME MACHINE" python3 "$source/bench/compare" --history other.ndjson 1-12 13-24
 expect 2 "no such line, date or commit" "${compare[@]}" nowhere 1
 expect 2 "no case and key is in both" "${compare[@]}" 1 2
 expect 0 "" python3 "$source/bench/plot" --out picture.svg history.ndjson
