@@ -38,10 +38,18 @@ static cm_err reserve_ids(struct cm_minting *m, struct cm_error *err)
 
     if (ledger == NULL)
         return CM_OK;
+    if (cm_ledger_is_new(ledger) && m->before != NULL)
+        CM_FAIL(err, CM_E_INPUT,
+                "the ledger %s did not exist, and this run has reserved its ids in it: is it another file, "
+                "or not "
+                "mounted? Put it back",
+                cm_ledger_name(ledger));
     if (cm_ledger_is_new(ledger) && !m->common->quiet)
         cm_msg_note("made the ledger %s: nobody had reserved anything there", cm_ledger_name(ledger));
-    CM_TRY(cm_ledger_commit(ledger, err));
-    m->reserved = true;
+    const cm_err rc = cm_ledger_commit(ledger, err);
+    /* What became of a commit whose connection broke may be unknown: releasing settles it. */
+    m->reserved = rc != CM_E_INPUT;
+    CM_TRY(rc);
     cm_ledger_close(ledger);
     m->plan.ledger = NULL;
     return CM_OK;
