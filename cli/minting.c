@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 #include "cli/request.h"
 #include "cli/signals.h"
+#include "io/file.h"
 #include "io/index.h"
 #include "io/leftovers.h"
 #include "io/sys.h"
@@ -306,6 +307,10 @@ static void notices(const struct cm_minting *m)
                     m->dir.keys_path);
     if (m->dir_open && !durable(m))
         cm_msg_note("nothing is forced to disk (--sync none): a power cut may lose all of it");
+    const char *doubt = m->dir_open && durable(m) ? cm_file_system_doubt(m->dir.fd) : NULL;
+    if (doubt != NULL)
+        cm_msg_note("%s is on %s: it may not lock out other machines, or not keep what was synced",
+                    m->dir.path, doubt);
     if (m->why[0] != '\0')
         cm_msg_note("segments are written with blocking calls: %s", m->why);
     if (!cm_ca_has_ski(m->plan.ca))

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 void cm_fd_close(int *fd)
@@ -243,4 +245,32 @@ bool cm_file_direct(int fd)
     (void) fd;
     return false;
 #endif
+}
+
+cm_err cm_file_buffered(int fd, const char *path, struct cm_error *err)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || ((flags & O_DIRECT) != 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0))
+        CM_FAIL(err, CM_E_IO, "can't go back to buffered writes of %s", path);
+    return CM_OK;
+}
+
+const char *cm_file_system_doubt(int fd)
+{
+    /* linux/magic.h has the first three; the others are not in every version of it. */
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } doubtful[] = { { NFS_SUPER_MAGIC, "NFS" }, { TMPFS_MAGIC, "tmpfs" }, { SMB_SUPER_MAGIC, "SMB" },
+                     { 0xff534d42, "CIFS" },     { 0xfe534d42, "SMB" },    { 0x65735546, "FUSE" },
+                     { 0x01021997, "9p" },       { 0x858458f6, "ramfs" } };
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) != 0)
+        return NULL;
+    for (size_t i = 0; i < CM_COUNT(doubtful); i++)
+        if ((uint32_t) fs.f_type == doubtful[i].magic)
+            return doubtful[i].name;
+    return NULL;
 }

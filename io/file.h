@@ -44,6 +44,10 @@ CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name
 /* Switches the file to direct I/O where the file system takes it in units of 4096
  * octets (statx DIOALIGN); false: it goes through the page cache. */
 bool cm_file_direct(int fd);
+CM_MUST_CHECK cm_err cm_file_buffered(int fd, const char *path, struct cm_error *err); /* and back */
+/* The kind of file system, where locks between machines or durability can't be relied on ("NFS", "tmpfs");
+ * NULL: nothing is known against it. */
+const char *cm_file_system_doubt(int fd);
 void cm_fd_close(int *fd); /* -1 accepted, set to -1; for descriptors with nothing left to lose */
 
 #endif
