@@ -110,10 +110,11 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
                      struct cm_error *err)
 {
     const uint8_t *p = data;
+    unsigned tries = 0;
 
     while (len > 0) {
         const ssize_t n = cm_sys_pwrite(fd, p, len, (off_t) offset);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && ++tries < CM_EINTR_TRIES)
             continue;
         if (n <= 0) {
             errno = cm_write_errno(n == 0 ? ENOSPC : errno, offset + len);
