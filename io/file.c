@@ -178,12 +178,14 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
         rc = cm_file_sync(fd, path, err);
     if (cm_sys_close(fd) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
+    CM_POINT("file.replace");
     if (rc == CM_OK && cm_sys_renameat2(dirfd, part, name, 0) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't rename %s to %s", path, name);
     if (rc != CM_OK) {
         (void) cm_sys_unlinkat(dirfd, part, 0);
         return rc;
     }
+    CM_POINT("file.replaced");
     return cm_dir_sync(dirfd, dir, err);
 }
 

@@ -159,8 +159,10 @@ static cm_err publish(const char *dir, int dir_fd, int fd, struct cm_error *err)
 {
     if (cm_sys_fchmod(fd, 0644) != 0 || cm_sys_fsync(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make %s/index.part durable", dir);
+    CM_POINT("index.publish");
     if (cm_sys_renameat2(dir_fd, "index.part", "index", 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't rename %s/index.part to index", dir);
+    CM_POINT("index.published");
     return cm_dir_sync(dir_fd, dir, err);
 }
 

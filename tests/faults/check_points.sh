@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Goal: the table of kill points is the program's, each name once, and the release binary knows nothing of faults.
+# Goal: the table of kill points is the program's (two outputs may have a point of the same name), and the release binary knows nothing of faults.
 # Method: grep the uses, compare; look at the symbols and strings of the program.
 set -euo pipefail
 cd "${CM_SOURCE:-$(dirname "$0")/../..}"
@@ -10,9 +10,8 @@ complain() {
     failed=1
 }
 
-used=$(grep -rhoE --include='*.c' 'CM_POINT\("[^"]*"\)' io cli | sed 's/.*"\(.*\)".*/\1/' | sort || true)
-listed=$(sed -n 's/^    "\(.*\)",$/\1/p' tests/faults/points.h | sort)
-[[ $(sort -u <<<"$used") == "$used" ]] || complain "a name is used at two places: $(uniq -d <<<"$used")"
+used=$(grep -rhoE --include='*.c' 'CM_POINT\("[^"]*"\)' io cli | sed 's/.*"\(.*\)".*/\1/' | sort -u || true)
+listed=$(sed -n '/^static/,$p' tests/faults/points.h | grep -oE '"[^"]+"' | tr -d '"' | sort)
 [[ $(sort -u <<<"$listed") == "$listed" ]] || complain "a name is listed twice: $(uniq -d <<<"$listed")"
 while IFS= read -r line; do
     complain "points.h and the CM_POINTs of io/ and cli/ differ: $line"
