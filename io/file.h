@@ -41,8 +41,8 @@ CM_MUST_CHECK cm_err cm_rename_new(int dirfd, const char *dir, const char *from,
 CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data,
                                      mode_t mode, struct cm_error *err);
 /* Removes directory `name` and the plain files in it, their octets overwritten
- * first when `wipe`. A directory that is not there is fine. */
-CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe,
+ * first, and that durably, when `wipe`. A directory that is not there is fine. */
+CM_MUST_CHECK cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe,
                                     struct cm_error *err);
 /* Switches the file to direct I/O where the file system takes it in units of 4096
  * octets (statx DIOALIGN); false: it goes through the page cache. */
