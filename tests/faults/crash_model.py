@@ -206,6 +206,13 @@ class Model:
         """[(number, Op)], oldest first"""
         return sorted(((n, op) for node in self.nodes.values() for n, op in node.pending), key=lambda x: x[0])
 
+    def loose(self):
+        """What is not durable of the files that have a name, and of private keys even without one: they are
+        overwritten before they lose it."""
+        named = set(self.covered(Op("end", self.root, what="fs")))
+        return [op for ino, node in self.nodes.items() for _, op in node.pending
+                if ino in named or (not node.is_dir and node.mode == 0o600)]
+
     def disk(self, fates, rng=None):
         """{path: (mode, octets) or (mode, None) for a directory} with fates[number], KEEP where nothing is said."""
         out = {}

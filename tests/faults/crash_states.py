@@ -50,7 +50,8 @@ SPARE = [
     (r"(chains|keys): rename$", SOMETIMES, "the last one counts: until then a resume renames"),
     (r"(run\.json|ca\.pem)\.part", SOMETIMES, "the last one counts: a resume writes it anew"),
     (r"the fleet: create, rename", SOMETIMES, "the last one counts: a resume writes anew"),
-    (r", killed: (sync|syncfs) of", SOMETIMES, "of a commit that the kill cut off"),
+    (r", killed: sync of (journal|manifest|burned)", SOMETIMES, "of a commit that the kill cut off"),
+    (r", killed: (sync|syncfs) of (?!journal|manifest|burned)", ALWAYS, "of a commit that the kill cut off"),
 ]
 
 
@@ -87,7 +88,7 @@ class Explorer:
         m = self._whole(self.ops)
         if m.disk({}) != self._read(disk):
             sys.exit(f"{self.name}: the log does not lead to the disk that the run has left")
-        left = [str(op) for _, op in m.unsynced() if op.kind != "unlink"]
+        left = [str(op) for op in m.loose() if op.kind != "unlink"]
         if left:
             self.failures.append(f"{self.name}: a complete run leaves without a sync: {left}")
 
@@ -289,12 +290,14 @@ class Explorer:
         return out
 
     def _in_order(self, index):
-        """At first the places where more has just been promised, and the last one; then all others."""
-        for first in (True, False):
+        """At first behind the end, then where more has just been promised, then at all other places."""
+        def rank(number):
+            more = self.run.promises[number].key() != self.run.promises[number - 1].key()
+            return 0 if number == len(self.ops) else 1 if more else 2
+
+        for turn in range(3):
             for number, m, choices in self.removed(index):
-                more = number == len(self.ops) or \
-                    self.run.promises[number].key() != self.run.promises[number - 1].key()
-                if more == first:
+                if rank(number) == turn:
                     for fates in choices:
                         yield number, m, fates
 

@@ -7,7 +7,8 @@ Method: certmill-faulty counts the calls of a small run, then each of them fails
   order         completions of the ring late and in any order, with faults in between
   strace        the same from outside, at the calls themselves
   recovery      a run is killed somewhere, its resume meets a fault, or is killed too
-CM_SEED gives choices and samples back; CM_FAULT_SHARE (percent, 100: all) says how much of the sweeps is run."""
+CM_SEED gives choices and samples back. CM_FAULT_SHARE (25) is the percentage of the calls that are made to fail; 100
+takes errors of writes that stay, too, and four times as many of the random ones."""
 
 import collections
 import glob
@@ -25,8 +26,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import faultkit as kit
 import fleet_promise
 
+try:
+    import check_fleet
+except ImportError:
+    check_fleet = None
+
+FULL = 10  # every so many fleets get the whole of check_fleet.py
 SEED = int(os.environ.get("CM_SEED") or random.SystemRandom().getrandbits(32))
-SHARE = int(os.environ.get("CM_FAULT_SHARE") or 100)
+SHARE = min(100, int(os.environ.get("CM_FAULT_SHARE") or 25))
 JOBS = int(os.environ.get("CM_FAULT_JOBS") or len(os.sched_getaffinity(0)))
 rng = random.Random(SEED)
 
@@ -86,6 +93,7 @@ class Bench:
         self.server = kit.Server(f"{self.top}/said")
         self.ca = ca
         self.fleet = f"{self.top}/fleet"
+        self.recovered = 0
 
     def clean(self):
         shutil.rmtree(self.fleet, ignore_errors=True)
@@ -122,7 +130,11 @@ class Bench:
             again = self.resume()
         if again != 0:
             return [*out, f"the resume without faults ended with {again}: {self.server.said().strip()}"]
-        return out + fleet_promise.findings(self.fleet, kit.want_ids(), before.committed, before.signed)
+        out += fleet_promise.findings(self.fleet, kit.want_ids(), before.committed, before.signed)
+        self.recovered += 1
+        if check_fleet is not None and self.recovered % FULL == 1:
+            out += check_fleet.check(self.fleet, ids=sorted(kit.want_ids()), ca=self.ca["cert"], ended=True)
+        return out
 
 
 def judge(said, errors, top):
@@ -224,12 +236,6 @@ def census(bench, layout, io):
     return kinds
 
 
-def some(cases, share=None):
-    cases = list(cases)
-    percent = SHARE if share is None else min(100, share * SHARE // 100)
-    return cases if percent >= 100 else rng.sample(cases, max(1, len(cases) * percent // 100))
-
-
 def completions(counts):
     for io in ("uring", "posix"):
         for n in range(1, counts["tar", io]["result"] + 1):
@@ -237,6 +243,8 @@ def completions(counts):
                 action, value = how.split(" ")
                 want = "mended" if how in MENDED else "fails"
                 yield (f"completions, {io}", "tar", io, f"{action} result {n} {value}", want)
+                if SHARE == 100:
+                    yield (f"completions for ever, {io}", "tar", io, f"{action} result {n}+ {value}", None)
 
 
 def calls(counts):
@@ -260,7 +268,7 @@ def lost_data(counts):
 
 
 def order(counts):
-    for _ in range(200):
+    for _ in range(8 * SHARE):
         plan = f"seed {rng.getrandbits(32)};reorder {rng.choice((20, 50, 80, 95))}"
         if rng.random() < 0.5:
             n = rng.randint(1, counts["tar", "uring"]["result"])
@@ -292,7 +300,7 @@ def straced(bench):
 
 
 def recovery(counts):
-    for _ in range(400):
+    for _ in range(16 * SHARE):
         layout = rng.choice(("tar", "tree"))
         io = rng.choice(("uring", "posix"))
         total = sum(n for k, n in counts[layout, io].items() if k not in ("result", "point"))
@@ -323,17 +331,18 @@ def work(case):
 def cases_of(top, ca):
     bench = Bench(top, ca)
     counts = {(layout, io): census(bench, layout, io) for layout in ("tar", "tree") for io in ("uring", "posix")}
-    cases = some(completions(counts), 100 if SHARE >= 100 else 100 * 100 // SHARE)
-    cases += some(calls(counts), 25) + some(lost_data(counts)) + some(order(counts)) + some(recovery(counts))
+    every = list(calls(counts))
+    cases = [*completions(counts), *rng.sample(every, len(every) * SHARE // 100), *lost_data(counts), *order(counts),
+             *recovery(counts)]
     if shutil.which("strace"):
-        cases += some(dict.fromkeys(straced(bench)), 25)
+        cases += dict.fromkeys(straced(bench))
     bench.server.close()
     return cases
 
 
 def main():
     began = time.monotonic()
-    print(f"CM_SEED={SEED}, {SHARE} % of the sweeps, {JOBS} processes", flush=True)
+    print(f"CM_SEED={SEED}, {SHARE} % of the calls, {JOBS} processes", flush=True)
     top = kit.scratch()
     server = kit.Server(f"{top}/said")
     ca = kit.make_ca(server, f"{top}/ca")
