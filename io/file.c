@@ -112,10 +112,11 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
                      struct cm_error *err)
 {
     const uint8_t *p = data;
+    unsigned tries = 0;
 
     while (len > 0) {
         const ssize_t n = cm_sys_pwrite(fd, p, len, (off_t) offset);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && ++tries < CM_EINTR_TRIES)
             continue;
         if (n <= 0) {
             errno = cm_write_errno(n == 0 ? ENOSPC : errno, offset + len);
@@ -179,12 +180,14 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
         rc = cm_file_sync(fd, path, err);
     if (cm_sys_close(fd) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
+    CM_POINT("file.replace");
     if (rc == CM_OK && cm_sys_renameat2(dirfd, part, name, 0) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't rename %s to %s", path, name);
     if (rc != CM_OK) {
         (void) cm_sys_unlinkat(dirfd, part, 0);
         return rc;
     }
+    CM_POINT("file.replaced");
     return cm_dir_sync(dirfd, dir, err);
 }
 
@@ -203,10 +206,29 @@ static void wipe_file(int dirfd, const char *name)
     cm_fd_close(&fd);
 }
 
-cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err)
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Overwrites every file, durably: the kernel would not write out what is unlinked meanwhile. */
+static cm_err wipe_files(DIR *d, const char *dir, const char *name, struct cm_error *err)
 {
     const struct dirent *e = NULL;
-    int fd = cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+
+    while ((e = readdir(d)) != NULL)
+        if (!is_dots(e->d_name))
+            wipe_file(dirfd(d), e->d_name);
+    if (cm_sys_syncfs(dirfd(d)) != 0)
+        CM_FAIL(err, CM_E_IO, "can't overwrite the files in %s/%s durably", dir, name);
+    rewinddir(d);
+    return CM_OK;
+}
+
+cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe, struct cm_error *err)
+{
+    const struct dirent *e = NULL;
+    int fd = cm_sys_openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
     cm_err rc = CM_OK;
 
@@ -216,16 +238,13 @@ cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, s
         cm_fd_close(&fd);
         CM_FAIL(err, CM_E_IO, "can't open the unfinished %s/%s", dir, name);
     }
-    while (rc == CM_OK && (e = readdir(d)) != NULL) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (wipe)
-            wipe_file(fd, e->d_name);
-        if (cm_sys_unlinkat(fd, e->d_name, 0) != 0)
+    if (wipe)
+        rc = wipe_files(d, dir, name, err);
+    while (rc == CM_OK && (e = readdir(d)) != NULL)
+        if (!is_dots(e->d_name) && cm_sys_unlinkat(fd, e->d_name, 0) != 0)
             rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s/%s", dir, name, e->d_name);
-    }
     (void) closedir(d);
-    if (rc == CM_OK && cm_sys_unlinkat(dirfd, name, AT_REMOVEDIR) != 0)
+    if (rc == CM_OK && cm_sys_unlinkat(parent, name, AT_REMOVEDIR) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s/%s", dir, name);
     return rc;
 }
