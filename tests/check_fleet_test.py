@@ -243,7 +243,7 @@ def with_history(fleet, batch):
         order.append(reserve(number, batch, prefix))
         order.append({"type": "commit", "commit": i + 1, "devices": devices, "manifest_bytes": 0, "rows_xxh3": "",
                       "units": units(fleet, found[:devices]) if tar else [[i, 0, 0]],
-                      "seqs": ranges({r["seq"] for r in part}), "prefixes": [[number, number]]})
+                      "seqs": ranges({r["seq"] for r in part}), "prefixes": [[number, number]], "reserve": None})
         number += 1
     order.append(reserve(number, batch, [next(spare), next(spare)]))
     text = b"".join(check_fleet.compact(b) + b"\n" for b in burned)
@@ -379,7 +379,7 @@ def journal_damages():
     yield "journal: another profile asked for", "not what the journal says", records(
         lambda r: r[0]["request"].__setitem__("profile", "tls-client"))
     yield "journal: something after the end", "outside an attempt", records(lambda r: r + [reserve(99, 1, ["01" * 8])])
-    yield "journal: a complete run resumed", "was resumed", records(resumed_again)
+    yield "journal: a complete run resumed", "was complete", records(resumed_again)
     yield "journal: a key", "private key", records(lambda r: r[0].__setitem__("profile_text", "BEGIN PRIVATE KEY"))
     yield "burned: missing", "burned_bytes", lambda fleet: os.unlink(f"{fleet}/burned.ndjson")
     yield "burned: a line less", "burned_bytes", octets("burned.ndjson", lambda d: d[d.index(b"\n") + 1:])
@@ -411,7 +411,8 @@ def lost_is_committed(r):
 def resumed_again(r):
     end = of("end", r)
     again = attempt(3, "resume", end["burned_bytes"], end["ended_at"])
-    return r + [again, {**end, "signatures": 0, "unused": []}]
+    number = of("reserve", r, -1)["first"] + 2
+    return r + [again, reserve(number, 9, ["7c" * 8]), {**end, "signatures": 0, "unused": [[number, number]]}]
 
 
 def file_damages():
@@ -580,7 +581,7 @@ def _matches(data, spki, encoding):
 
 
 def main():
-    kit.enter_place("checker")
+    kit.enter_place("checker", memory=True)
     kit.ca_init("ca", "--subject", "/CN=Checked CA")
     kit.ca_init("other", "--subject", "/CN=Checked CA")
     try_keys()

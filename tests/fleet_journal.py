@@ -11,7 +11,7 @@ TYPES = {
     "run": ["version", "run_id", "created_at", "engine", "libcrypto", "request", "ca", "profile_text", "options"],
     "attempt": ["attempt", "command", "started_at", "burned_bytes", "discarded"],
     "reserve": ["first", "at_most", "prefixes"],
-    "commit": ["commit", "devices", "manifest_bytes", "rows_xxh3", "units", "seqs", "prefixes"],
+    "commit": ["commit", "devices", "manifest_bytes", "rows_xxh3", "units", "seqs", "prefixes", "reserve"],
     "end": ["state", "signatures", "unused", "burned_bytes", "ended_at"],
     "supersede": ["reason", "devices"],
     "purge": ["purged_at", "devices"],
@@ -88,7 +88,7 @@ class Journal:
         self.run = None
         self.attempts, self.commits, self.reserved, self.prefixes = [], [], [], {}
         self.superseded = {}  # old certificate id -> (device id, new certificate id)
-        self.purged = self.is_open = False
+        self.purged = self.is_open = self.is_done = False
         self.end = None
         self.committed = self.devices = self.burned_bytes = 0
         self.units = {}  # number -> (chain octets, key octets), as last committed
@@ -128,8 +128,8 @@ class Journal:
             self._complain(f"attempt {r['attempt']}, {r['command']}")
         if (r["command"] == "mint") != (not self.attempts):
             self._complain(f"{r['command']} as attempt {r['attempt']}")
-        if r["command"] == "resume" and not self.is_open and self.end and self.end["state"] == "complete":
-            self._complain("a complete run was resumed")
+        # A run that was killed between its end and run.json has something to do, but nothing to mint.
+        self.is_done = r["command"] == "resume" and not self.is_open and self.end and self.end["state"] == "complete"
         if not TIME.match(r["started_at"]) or not isinstance(r["discarded"], list):
             self._complain("time or discarded")
         self.attempts.append({"record": r, "signatures": None, "rows": 0})
@@ -137,6 +137,9 @@ class Journal:
 
     def _reserve(self, r):
         self._in_attempt("reserve")
+        self._take(r)
+
+    def _take(self, r):
         if r["first"] != len(self.reserved) or not r["prefixes"] or r["at_most"] < 1:
             self._complain(f"reserves from {r['first']}, when {len(self.reserved)} were reserved")
         for prefix in r["prefixes"]:
@@ -163,6 +166,10 @@ class Journal:
         self.committed, self.devices = c.end, r["devices"]
         self.attempts[-1]["rows"] += devices
         self.commits.append(c)
+        if r["reserve"] is not None:
+            if list(r["reserve"]) != TYPES["reserve"]:
+                self._complain(f"reserve with the keys {list(r['reserve'])}")
+            self._take(r["reserve"])
 
     def _end(self, r):
         self._in_attempt("end")
@@ -189,8 +196,8 @@ class Journal:
         self.purged = True
 
     def _in_attempt(self, kind):
-        if not self.is_open:
-            self._complain(f"a {kind} outside an attempt")
+        if not self.is_open or (self.is_done and kind != "end"):
+            self._complain(f"a {kind} outside an attempt, or after the run was complete")
 
     def _goes(self, number, fate, word):
         """A prefix of this attempt is committed or unused; gives the prefix."""
