@@ -126,7 +126,8 @@ class Journal:
         self._account(r["burned_bytes"], "at the start of an attempt")
         if r["attempt"] != len(self.attempts) + 1 or r["command"] not in COMMANDS:
             self._complain(f"attempt {r['attempt']}, {r['command']}")
-        if (r["command"] == "mint") != (not self.attempts):
+        # A run that was killed between its first two records begins with its resume.
+        if (r["command"] == "mint") != (not self.attempts) and (self.attempts or r["command"] != "resume"):
             self._complain(f"{r['command']} as attempt {r['attempt']}")
         # A run that was killed between its end and run.json has something to do, but nothing to mint.
         self.is_done = r["command"] == "resume" and not self.is_open and self.end and self.end["state"] == "complete"
