@@ -111,14 +111,15 @@ class Followed:
 
     def end(self):
         """(exit code, what it said); the process is gone then. A hang is killed, and a failure."""
+        patience = time.monotonic() + kit.PATIENCE
+        while self.look() is not None and time.monotonic() < patience:  # or the run would wait for room in the pipe
+            select.select([self.reads], [], [], 1)
         try:
-            said = self.process.communicate(timeout=kit.PATIENCE)[0]
+            said = self.process.communicate(timeout=5 + max(0, patience - time.monotonic()))[0]
         except subprocess.TimeoutExpired:
             self.process.kill()
             said = self.process.communicate()[0]
             kit.check(False, "a run hangs:", self.process.args)
-        while self.look():
-            pass
         os.close(self.reads)
         if kit.BROKEN.search(said):
             kit.check(False, "the program broke:", said[-3000:].decode(errors="replace"))
