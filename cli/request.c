@@ -224,8 +224,8 @@ static void put_value(struct cm_writer *w, const json_t *value)
     free(text);
 }
 
-/* "; key: was X, is Y" for each key that differs. */
-static void put_differences(struct cm_writer *w, const json_t *was, const json_t *is)
+/* "; LABEL key: was X, is Y" for each key that differs. */
+static void put_differences(struct cm_writer *w, const char *label, const json_t *was, const json_t *is)
 {
     const char *key = NULL;
     json_t *value = NULL;
@@ -236,6 +236,7 @@ static void put_differences(struct cm_writer *w, const json_t *was, const json_t
         if (json_equal(value, now))
             continue;
         cm_put_lit(w, "; ");
+        cm_put_str(w, label);
         cm_put_str(w, key);
         cm_put_lit(w, ": was ");
         put_value(w, value);
@@ -281,8 +282,8 @@ cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, st
         json_decref(ca);
         CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
     }
-    put_differences(&w, json_object_get(record, "ca"), ca);
-    put_differences(&w, json_object_get(record, "request"), request);
+    put_differences(&w, "the CA's ", json_object_get(record, "ca"), ca);
+    put_differences(&w, "", json_object_get(record, "request"), request);
     if (profile == NULL || strcmp(profile, p->profile_text.text) != 0)
         put_line(&w, profile != NULL ? profile : "", p->profile_text.text);
     json_decref(request);

@@ -15,8 +15,8 @@ struct cm_journal {
     struct cm_journal_at at;
     int fd;
     char path[300], burned_path[300];
-    uint32_t at_most; /* certificates under a prefix of this attempt */
-    bool ended;
+    uint32_t at_most;  /* certificates under a prefix of this attempt */
+    char ended_at[24]; /* "": it has not */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -291,7 +291,7 @@ static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end
                          "unused", ranges_json(&end->unused), "burned_bytes", (json_int_t) j->at.burned_bytes,
                          "ended_at", now),
                err));
-    j->ended = true;
+    memcpy(j->ended_at, now, sizeof now);
     return CM_OK;
 }
 
@@ -366,9 +366,9 @@ cm_err cm_journal_attempt(struct cm_journal *j, const char *command, json_t *dis
     return CM_OK;
 }
 
-bool cm_journal_ended(const struct cm_journal *j)
+const char *cm_journal_ended(const struct cm_journal *j)
 {
-    return j->ended;
+    return j->ended_at[0] != '\0' ? j->ended_at : NULL;
 }
 
 struct cm_recorder *cm_journal_recorder(struct cm_journal *j)
