@@ -1,6 +1,7 @@
 #include "cli/request.h"
 
 #include "cli/cmd.h"
+#include "io/jsontext.h"
 #include "io/source_list.h"
 
 #include <errno.h>
@@ -217,8 +218,8 @@ cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, s
 
 static void put_value(struct cm_writer *w, const json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    const size_t len = text != NULL ? strlen(text) : 0;
+    size_t len = 0;
+    char *text = value != NULL ? cm_json_text(value, JSON_ENCODE_ANY, &len) : NULL;
 
     cm_put(w, text != NULL ? text : "nothing", text != NULL ? (len < 80 ? len : 80) : 7);
     free(text);
