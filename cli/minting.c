@@ -229,12 +229,10 @@ static const char *state_of(const struct cm_minting *m, cm_err rc)
 /* Only an end that is on record is told in run.json. */
 static cm_err write_outcome(struct cm_minting *m, cm_err rc, struct cm_error *err)
 {
-    char ended[24] = "";
-    struct cm_writer w = cm_writer(ended, sizeof ended - 1);
+    const char *const ended = m->journal != NULL ? cm_journal_ended(m->journal) : NULL;
 
-    if (m->journal == NULL || !cm_journal_ended(m->journal))
+    if (ended == NULL)
         return CM_OK;
-    cm_put_rfc3339(&w, cm_when_now());
     json_t *outcome =
         json_pack("{s:s s:I s:I s:s}", "state", state_of(m, rc), "devices", (json_int_t) committed(m),
                   "manifest_bytes", (json_int_t) m->places.manifest_bytes, "ended_at", ended);

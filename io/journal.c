@@ -2,6 +2,7 @@
 
 #include "engine/digest.h"
 #include "io/file.h"
+#include "io/jsontext.h"
 #include "io/sys.h"
 
 #include <fcntl.h>
@@ -15,8 +16,8 @@ struct cm_journal {
     struct cm_journal_at at;
     int fd;
     char path[300], burned_path[300];
-    uint32_t at_most; /* certificates under a prefix of this attempt */
-    bool ended;
+    uint32_t at_most;  /* certificates under a prefix of this attempt */
+    char ended_at[24]; /* "": it has not */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -31,8 +32,8 @@ static void when_text(cm_when t, char out[24])
 static cm_err render(const struct cm_journal *j, const json_t *record, char **out, size_t *out_len,
                      struct cm_error *err)
 {
-    char *const json = json_dumps(record, JSON_COMPACT);
-    const size_t len = json != NULL ? strlen(json) : 0;
+    size_t len = 0;
+    char *const json = cm_json_text(record, JSON_COMPACT, &len);
     const size_t whole = (HASH_HEX + 1 + len + 1 + SECTOR - 1) / SECTOR * SECTOR;
     char *const text = json != NULL ? malloc(whole) : NULL;
 
@@ -88,7 +89,7 @@ static cm_err append(struct cm_journal *j, const json_t *record, struct cm_error
     return CM_OK;
 }
 
-/* Takes over `keys`. */
+/* Takes over a reference to `keys`. */
 static cm_err put(struct cm_journal *j, const char *type, json_t *keys, struct cm_error *err)
 {
     json_t *record = json_pack("{s:I s:s}", "record", (json_int_t) j->at.records, "type", type);
@@ -105,7 +106,7 @@ static cm_err put(struct cm_journal *j, const char *type, json_t *keys, struct c
 
 cm_err cm_journal_put(struct cm_journal *j, const char *type, const json_t *keys, struct cm_error *err)
 {
-    return put(j, type, json_copy((json_t *) (uintptr_t) keys), err);
+    return put(j, type, json_incref((json_t *) (uintptr_t) keys), err);
 }
 
 /* --- the recorder -------------------------------------------------------- */
@@ -212,11 +213,12 @@ static cm_err put_burned(const struct cm_journal *j, const struct cm_burned *b, 
                   (json_int_t) j->at.attempts, "prefix", prefix, "number", (json_int_t) b->number, "signed",
                   killed ? json_null() : json_integer((json_int_t) b->signatures), "at_most",
                   (json_int_t) at_most, "reason", killed ? "killed" : "failed", "burned_at", now);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+    size_t len = 0;
+    char *text = line != NULL ? cm_json_text(line, JSON_COMPACT, &len) : NULL;
     json_decref(line);
     if (text == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for a line of %s", j->burned_path);
-    cm_put(w, text, strlen(text));
+    cm_put(w, text, len);
     cm_put(w, "\n", 1);
     free(text);
     return CM_OK;
@@ -291,7 +293,7 @@ static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end
                          "unused", ranges_json(&end->unused), "burned_bytes", (json_int_t) j->at.burned_bytes,
                          "ended_at", now),
                err));
-    j->ended = true;
+    memcpy(j->ended_at, now, sizeof now);
     return CM_OK;
 }
 
@@ -366,9 +368,9 @@ cm_err cm_journal_attempt(struct cm_journal *j, const char *command, json_t *dis
     return CM_OK;
 }
 
-bool cm_journal_ended(const struct cm_journal *j)
+const char *cm_journal_ended(const struct cm_journal *j)
 {
-    return j->ended;
+    return j->ended_at[0] != '\0' ? j->ended_at : NULL;
 }
 
 struct cm_recorder *cm_journal_recorder(struct cm_journal *j)

@@ -51,7 +51,8 @@ CM_MUST_CHECK cm_err cm_journal_attempt(struct cm_journal *j, const char *comman
 /* Any other record: its keys but "record" and "type". */
 CM_MUST_CHECK cm_err cm_journal_put(struct cm_journal *j, const char *type, const json_t *keys,
                                     struct cm_error *err);
-bool cm_journal_ended(const struct cm_journal *j); /* the attempt's end is on record */
+/* The time at which the attempt ended, RFC 3339, as it is on record; NULL: it is not. */
+const char *cm_journal_ended(const struct cm_journal *j);
 /* Prefixes of a killed attempt, of which nobody knows how many signatures were made, into burned.ndjson;
  * what it has behind burned_bytes is cut off first. On record with the next attempt. */
 CM_MUST_CHECK cm_err cm_journal_burn(struct cm_journal *j, const struct cm_burned *burned, size_t count,
