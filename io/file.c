@@ -193,17 +193,22 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
 
 /* Overwrites a file that is about to be unlinked. What the device keeps of old
  * blocks is beyond a program's reach. */
-static void wipe_file(int dirfd, const char *name)
+static cm_err wipe_file(int dirfd, const char *dir, const char *name, struct cm_error *err)
 {
     static const uint8_t zeros[4096];
     struct stat st;
-    int fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    int fd = -1;
+    cm_err rc = CM_OK;
 
-    if (fd >= 0 && fstat(fd, &st) == 0)
-        for (off_t at = 0; at < st.st_size; at += (off_t) sizeof zeros)
-            if (cm_sys_pwrite(fd, zeros, sizeof zeros, at) <= 0)
-                break;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        CM_FAIL(err, CM_E_IO, "can't look at %s/%s", dir, name);
+    if (!S_ISREG(st.st_mode))
+        return CM_OK; /* nothing of a run */
+    CM_TRY(cm_file_open_write(dirfd, dir, name, &fd, err));
+    for (off_t at = 0; at < st.st_size && rc == CM_OK; at += (off_t) sizeof zeros)
+        rc = cm_file_write(fd, name, zeros, sizeof zeros, (uint64_t) at, err);
     cm_fd_close(&fd);
+    return rc;
 }
 
 static bool is_dots(const char *name)
@@ -211,16 +216,17 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Overwrites every file, durably: the kernel would not write out what is unlinked meanwhile. */
-static cm_err wipe_files(DIR *d, const char *dir, const char *name, struct cm_error *err)
+/* Overwrites all files, and only when that has reached the disk may they go: an unlinked
+ * file's pages are never written. */
+static cm_err wipe_dir(DIR *d, const char *path, struct cm_error *err)
 {
     const struct dirent *e = NULL;
 
     while ((e = readdir(d)) != NULL)
         if (!is_dots(e->d_name))
-            wipe_file(dirfd(d), e->d_name);
+            CM_TRY(wipe_file(dirfd(d), path, e->d_name, err));
     if (cm_sys_syncfs(dirfd(d)) != 0)
-        CM_FAIL(err, CM_E_IO, "can't overwrite the files in %s/%s durably", dir, name);
+        CM_FAIL(err, CM_E_IO, "can't make durable that the keys in %s are overwritten", path);
     rewinddir(d);
     return CM_OK;
 }
@@ -230,22 +236,24 @@ cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe, 
     const struct dirent *e = NULL;
     int fd = cm_sys_openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    char path[512];
     cm_err rc = CM_OK;
 
     if (fd < 0 && errno == ENOENT)
         return CM_OK;
+    (void) snprintf(path, sizeof path, "%.250s/%.250s", dir, name);
     if (d == NULL) {
         cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s/%s", dir, name);
+        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s", path);
     }
     if (wipe)
-        rc = wipe_files(d, dir, name, err);
+        rc = wipe_dir(d, path, err);
     while (rc == CM_OK && (e = readdir(d)) != NULL)
         if (!is_dots(e->d_name) && cm_sys_unlinkat(fd, e->d_name, 0) != 0)
-            rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s/%s", dir, name, e->d_name);
+            rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s", path, e->d_name);
     (void) closedir(d);
     if (rc == CM_OK && cm_sys_unlinkat(parent, name, AT_REMOVEDIR) != 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s/%s", dir, name);
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s", path);
     return rc;
 }
 

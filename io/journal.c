@@ -18,6 +18,7 @@ struct cm_journal {
     char path[300], burned_path[300];
     uint32_t at_most;  /* certificates under a prefix of this attempt */
     char ended_at[24]; /* "": it has not */
+    bool in_doubt;     /* a record failed and could not be taken back */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -66,23 +67,45 @@ static cm_err seal(struct cm_journal *j, char *text, size_t len, uint8_t chain[3
     return rc;
 }
 
+/* Cuts off a record that failed: of a write or a sync that did not succeed nobody
+ * knows what is on disk, and another sync would not tell. */
+static void take_back(struct cm_journal *j)
+{
+    cm_err rc = cm_file_truncate(j->fd, j->path, j->at.length, NULL);
+
+    if (rc == CM_OK && j->conf.durable)
+        rc = cm_dir_sync(j->fd, j->path, NULL);
+    j->in_doubt = rc != CM_OK;
+}
+
+static cm_err write_record(struct cm_journal *j, const char *text, size_t len, struct cm_error *err)
+{
+    CM_POINT("journal.write");
+    CM_TRY(cm_file_write(j->fd, j->path, text, len, j->at.length, err));
+    CM_POINT("journal.sync");
+    if (j->conf.durable)
+        CM_TRY(cm_file_sync(j->fd, j->path, err));
+    CM_POINT("journal.synced");
+    return CM_OK;
+}
+
 static cm_err append(struct cm_journal *j, const json_t *record, struct cm_error *err)
 {
     char *text = NULL;
     size_t len = 0;
     uint8_t chain[32];
 
+    if (j->in_doubt)
+        CM_FAIL(err, CM_E_IO, "can't write %s behind a record that failed", j->path);
     CM_TRY(render(j, record, &text, &len, err));
     cm_err rc = seal(j, text, len, chain, err);
-    CM_POINT("journal.write");
-    if (rc == CM_OK)
-        rc = cm_file_write(j->fd, j->path, text, len, j->at.length, err);
+    if (rc == CM_OK) {
+        rc = write_record(j, text, len, err);
+        if (rc != CM_OK)
+            take_back(j);
+    }
     free(text);
-    CM_POINT("journal.sync");
-    if (rc == CM_OK && j->conf.durable)
-        rc = cm_file_sync(j->fd, j->path, err);
     CM_TRY(rc);
-    CM_POINT("journal.synced");
     j->at.length += len;
     j->at.records++;
     memcpy(j->at.chain, chain, sizeof chain);
@@ -189,12 +212,14 @@ static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, co
     return CM_OK;
 }
 
+/* A record that failed was cut off when it did. */
 static cm_err record_retract(struct cm_recorder *r, struct cm_error *err)
 {
-    struct cm_journal *j = journal_of(r);
+    const struct cm_journal *j = journal_of(r);
 
-    CM_TRY(cm_file_truncate(j->fd, j->path, j->at.length, err));
-    return j->conf.durable ? cm_dir_sync(j->fd, j->path, err) : CM_OK;
+    if (j->in_doubt)
+        CM_FAIL(err, CM_E_IO, "can't take back the last record of %s", j->path);
+    return CM_OK;
 }
 
 /* --- burned.ndjson ------------------------------------------------------- */

@@ -14,8 +14,8 @@
  *
  *  Order     a record is durable before the call that wrote it succeeds, and before
  *            the next one is written (but for --sync none).
- *  Failure   a record that could not be made durable is cut off again (retract); when
- *            that fails, too, nothing may be touched any more: a resume will look.
+ *  Failure   a record that could not be made durable is cut off again; when that fails,
+ *            too (retract tells), nothing may be touched any more: a resume will look.
  *  Threads   one at a time: the main thread's until the pipeline runs, then the
  *            registrar's.
  */
