@@ -45,13 +45,10 @@ SPARE = [
     (r": nothing$", ALWAYS, "nothing was waiting for it"),
     (r"sync of index.part", ALWAYS, "readers check its pages, and make a damaged one again"),
     (r"sync of journal: attempt", ALWAYS, "the reservation behind it covers it"),
-    (r"syncfs of keys/N", ALWAYS, "what is wiped has no name any more"),
-    (r": unlink$", ALWAYS, "what comes back is discarded again"),
-    (r"(chains|keys): rename$", SOMETIMES, "the last one counts: until then a resume renames"),
-    (r"(run\.json|ca\.pem)\.part", SOMETIMES, "the last one counts: a resume writes it anew"),
-    (r"the fleet: create, rename", SOMETIMES, "the last one counts: a resume writes anew"),
     (r", killed: sync of (journal|manifest|burned)", SOMETIMES, "of a commit that the kill cut off"),
     (r", killed: (sync|syncfs) of (?!journal|manifest|burned)", ALWAYS, "of a commit that the kill cut off"),
+    (r"(sync|syncfs) of (chains|keys)", SOMETIMES, "the next one covers it in time, or a resume does"),
+    (r"(run\.json|ca\.pem)\.part|the fleet: names", SOMETIMES, "the last one counts: a resume writes anew"),
 ]
 
 
@@ -234,10 +231,10 @@ class Explorer:
         covered = [o for ino in m.covered(op) for _, o in m.nodes[ino].pending]
         if path == "journal":
             what = [r["type"] for o in covered for r, end in self.run.journal if o.offset < end <= o.offset + len(o.data)]
-        elif all(o.kind == "write" for o in covered):
-            what = ["the end" if o.data == bytes(len(o.data)) else "data" for o in covered]
+        elif any(o.kind in ("write", "truncate") for o in covered):
+            what = ["the end" if all(o.data == bytes(len(o.data)) for o in covered) else "data"]
         else:
-            what = [o.kind for o in covered]
+            what = ["names"] if covered else []
         return f"{'syncfs' if op.what == 'fs' else 'sync'} of {path}: " + (", ".join(sorted(set(what))) or "nothing")
 
     def removed(self, index):
