@@ -18,7 +18,7 @@ while IFS= read -r line; do
 done < <(diff <(echo "$listed") <(echo "$used") | grep '^[<>]' || true)
 
 if [[ -n ${CERTMILL:-} ]]; then
-    for word in CERTMILL_FAULTS cm_sys_ cm_plan_ cm_record_; do
+    for word in CERTMILL_FAULTS CERTMILL_STARVE cm_sys_ cm_plan_ cm_record_; do
         # The debug information of the plain build names inlined cm_sys_ functions: only what is code or data counts.
         found=$(nm "$CERTMILL" 2>/dev/null | grep -E " [A-Z] .*$word" || true)
         [[ -z $found ]] || complain "the program has the symbol $found"

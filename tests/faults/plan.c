@@ -119,6 +119,8 @@ static void read_rule(enum cm_fault fault, char **word, int words)
         r->value = errno_of(words > 3 ? word[3] : "");
     if (fault == CM_FAULT_SHORT)
         r->value = amount_of(words > 3 ? word[3] : "");
+    if (fault == CM_FAULT_STALL)
+        r->value = (int) number(words > 3 ? word[3] : "", &end);
 }
 
 static void read_tune(char **word, int words)
@@ -134,10 +136,10 @@ static void read_tune(char **word, int words)
 
 static void read_directive(char **word, int words)
 {
-    static const char *const actions[] = { "", "fail", "lose", "short", "kill", "killafter" };
+    static const char *const actions[] = { "", "fail", "lose", "short", "kill", "killafter", "stall" };
     const char *end = NULL;
 
-    for (int i = CM_FAULT_FAIL; i <= CM_FAULT_KILL_AFTER; i++)
+    for (int i = CM_FAULT_FAIL; i <= CM_FAULT_STALL; i++)
         if (strcmp(word[0], actions[i]) == 0) {
             read_rule((enum cm_fault) i, word, words);
             return;
@@ -182,7 +184,8 @@ void cm_plan_init(const char *text)
 /* One write a line, so that the line is there after a SIGKILL, too. */
 static void trace(enum cm_event_kind kind, const char *path, const struct rule *r)
 {
-    static const char *const happened[] = { "", " !fail", " !lose", " !short", " !kill", " !killafter" };
+    static const char *const happened[] = { "",       " !fail",      " !lose", " !short",
+                                            " !kill", " !killafter", " !stall" };
     char line[1200];
     const int len =
         snprintf(line, sizeof line, "%s %s%s\n", kind_names[kind], path, r == NULL ? "" : happened[r->fault]);
@@ -211,6 +214,8 @@ struct cm_verdict cm_plan_decide(enum cm_event_kind kind, const char *path)
         return (struct cm_verdict) { .fault = CM_FAULT_NONE };
     if (hit->fault == CM_FAULT_KILL)
         (void) kill(getpid(), SIGKILL);
+    if (hit->fault == CM_FAULT_STALL)
+        (void) usleep((useconds_t) hit->value * 1000);
     return (struct cm_verdict) { .fault = hit->fault, .value = hit->value };
 }
 

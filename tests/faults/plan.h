@@ -35,21 +35,22 @@ enum cm_fault {
     CM_FAULT_LOSE,
     CM_FAULT_SHORT,
     CM_FAULT_KILL,
-    CM_FAULT_KILL_AFTER
+    CM_FAULT_KILL_AFTER,
+    CM_FAULT_STALL
 };
 
 enum cm_short { CM_SHORT_0, CM_SHORT_1, CM_SHORT_HALF, CM_SHORT_LESS }; /* LESS: one octet */
 
 struct cm_verdict {
     enum cm_fault fault;
-    int value; /* FAIL, LOSE: an errno; SHORT: an enum cm_short */
+    int value; /* FAIL, LOSE: an errno; SHORT: an enum cm_short; STALL: milliseconds */
 };
 
 /* Reads the plan, NULL: none. A plan that can't be understood ends the process with
  * exit code 2: a test must not pass because its fault was misspelt. */
 void cm_plan_init(const char *text);
 
-/* What is to happen to this call. KILL has happened already. */
+/* What is to happen to this call. KILL and STALL have happened already. */
 struct cm_verdict cm_plan_decide(enum cm_event_kind kind, const char *path);
 /* After the call: dies when the verdict was KILL_AFTER. */
 void cm_plan_after(struct cm_verdict v);
