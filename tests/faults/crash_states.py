@@ -232,7 +232,7 @@ class Explorer:
         if path == "journal":
             what = [r["type"] for o in covered for r, end in self.run.journal if o.offset < end <= o.offset + len(o.data)]
         elif any(o.kind in ("write", "truncate") for o in covered):
-            what = ["the end" if all(o.data == bytes(len(o.data)) for o in covered) else "data"]
+            what = ["data" if any(o.kind != "write" or o.data.strip(b"\0") for o in covered) else "the end"]
         else:
             what = ["names"] if covered else []
         return f"{'syncfs' if op.what == 'fs' else 'sync'} of {path}: " + (", ".join(sorted(set(what))) or "nothing")
