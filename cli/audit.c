@@ -279,7 +279,8 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     cm_err rc = CM_OK;
 
     CM_ASSERT(conf->workers > 0);
-    if (conf->sample > 0)
+    rc = cm_asked_open(conf->fleet, &a.asked, err);
+    if (rc == CM_OK && conf->sample > 0)
         rc = cm_audit_pick(&a, &sample, &a.sample_count, err);
     a.sample = sample;
     if (rc == CM_OK && sample == NULL)
@@ -292,7 +293,9 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     *out = (struct cm_audit_result) { .rows = atomic_load(&a.rows),
                                       .workers = a.lanes,
                                       .octets = atomic_load(&a.octets),
-                                      .sampled = sample != NULL };
+                                      .sampled = sample != NULL,
+                                      .books = a.books };
+    cm_asked_close(a.asked);
     cm_extsort_close(a.ids);
     cm_extsort_close(a.places);
     free(sample);
