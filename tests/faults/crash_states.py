@@ -45,7 +45,7 @@ SPARE = [
     (r": nothing$", ALWAYS, "nothing was waiting for it"),
     (r"sync of index.part", ALWAYS, "readers check its pages, and make a damaged one again"),
     (r"sync of journal: attempt", ALWAYS, "the reservation behind it covers it"),
-    (r", killed: sync of (journal|manifest|burned)", SOMETIMES, "of a commit that the kill cut off"),
+    (r", killed: (rename|sync of (journal|manifest|burned))", SOMETIMES, "of a commit that the kill cut off"),
     (r", killed: (sync|syncfs) of (?!journal|manifest|burned)", ALWAYS, "of a commit that the kill cut off"),
     (r"(sync|syncfs) of (chains|keys)", SOMETIMES, "the next one covers it in time, or a resume does"),
     (r"(run\.json|ca\.pem)\.part|the fleet: names", SOMETIMES, "the last one counts: a resume writes anew"),
