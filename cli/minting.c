@@ -227,15 +227,15 @@ static const char *state_of(const struct cm_minting *m, cm_err rc)
 }
 
 /* Only an end that is on record is told in run.json. */
-static cm_err write_outcome(struct cm_minting *m, cm_err rc, struct cm_error *err)
+static cm_err write_outcome(struct cm_minting *m, struct cm_error *err)
 {
     const char *const ended = m->journal != NULL ? cm_journal_ended(m->journal) : NULL;
 
     if (ended == NULL)
         return CM_OK;
-    json_t *outcome =
-        json_pack("{s:s s:I s:I s:s}", "state", state_of(m, rc), "devices", (json_int_t) committed(m),
-                  "manifest_bytes", (json_int_t) m->places.manifest_bytes, "ended_at", ended);
+    json_t *outcome = json_pack("{s:s s:I s:I s:s}", "state", cm_journal_end_state(m->journal), "devices",
+                                (json_int_t) committed(m), "manifest_bytes",
+                                (json_int_t) m->places.manifest_bytes, "ended_at", ended);
     if (outcome == NULL || json_object_set_new(m->json, "outcome", outcome) != 0)
         CM_FAIL(err, CM_E_NOMEM, "no memory for run.json");
     return cm_rundir_write_run(&m->dir, m->json, err);
@@ -331,7 +331,7 @@ static void measure(struct cm_minting *m)
 static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
 {
     struct cm_error late = { 0 };
-    const cm_err after = write_outcome(m, rc, &late);
+    const cm_err after = write_outcome(m, &late);
 
     measure(m);
     if (rc == CM_OK && after != CM_OK) {

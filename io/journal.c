@@ -16,9 +16,10 @@ struct cm_journal {
     struct cm_journal_at at;
     int fd;
     char path[300], burned_path[300];
-    uint32_t at_most;  /* certificates under a prefix of this attempt */
-    char ended_at[24]; /* "": it has not */
-    bool in_doubt;     /* a record failed and could not be taken back */
+    uint32_t at_most;      /* certificates under a prefix of this attempt */
+    char ended_at[24];     /* "": it has not */
+    const char *end_state; /* as the end is on record */
+    bool in_doubt;         /* a record failed and could not be taken back */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -308,7 +309,9 @@ cm_err cm_journal_burn(struct cm_journal *j, const struct cm_burned *burned, siz
 static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end, struct cm_error *err)
 {
     struct cm_journal *j = journal_of(r);
-    const char *state = end->failed ? "failed" : j->at.devices == j->conf.requested ? "complete" : "stopped";
+    const char *const state = end->failed                          ? "failed"
+                              : j->at.devices == j->conf.requested ? "complete"
+                                                                   : "stopped";
     char now[24];
 
     CM_TRY(burn(j, end->burned, end->burned_count, NULL, err));
@@ -319,6 +322,7 @@ static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end
                          "ended_at", now),
                err));
     memcpy(j->ended_at, now, sizeof now);
+    j->end_state = state;
     return CM_OK;
 }
 
@@ -391,6 +395,11 @@ cm_err cm_journal_attempt(struct cm_journal *j, const char *command, json_t *dis
                err));
     j->at.attempts++;
     return CM_OK;
+}
+
+const char *cm_journal_end_state(const struct cm_journal *j)
+{
+    return j->end_state;
 }
 
 const char *cm_journal_ended(const struct cm_journal *j)

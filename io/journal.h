@@ -53,6 +53,7 @@ CM_MUST_CHECK cm_err cm_journal_put(struct cm_journal *j, const char *type, cons
                                     struct cm_error *err);
 /* The time at which the attempt ended, RFC 3339, as it is on record; NULL: it is not. */
 const char *cm_journal_ended(const struct cm_journal *j);
+const char *cm_journal_end_state(const struct cm_journal *j); /* and as what; NULL */
 /* Prefixes of a killed attempt, of which nobody knows how many signatures were made, into burned.ndjson;
  * what it has behind burned_bytes is cut off first. On record with the next attempt. */
 CM_MUST_CHECK cm_err cm_journal_burn(struct cm_journal *j, const struct cm_burned *burned, size_t count,

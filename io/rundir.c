@@ -200,11 +200,13 @@ void cm_rundir_undo(struct cm_rundir *d)
                                         "manifest.ndjson", "index",         "journal" };
 
     if (d->chains_fd >= 0 || d->keys_fd >= 0) {
+        bool gone = cm_sys_unlinkat(d->fd, "chains", AT_REMOVEDIR) == 0 || errno == ENOENT;
+        if (d->keys_inside)
+            gone &= cm_sys_unlinkat(d->fd, "keys", AT_REMOVEDIR) == 0 || errno == ENOENT;
+        if (!gone)
+            return; /* what can't be removed keeps its journal: a resume takes it up */
         for (size_t i = 0; i < CM_COUNT(file); i++)
             (void) cm_sys_unlinkat(d->fd, file[i], 0);
-        (void) cm_sys_unlinkat(d->fd, "chains", AT_REMOVEDIR);
-        if (d->keys_inside)
-            (void) cm_sys_unlinkat(d->fd, "keys", AT_REMOVEDIR);
     }
     if (d->keys_made && d->keys_fd >= 0 && !d->keys_inside)
         (void) cm_sys_unlinkat(AT_FDCWD, d->keys_path, AT_REMOVEDIR);
