@@ -632,7 +632,10 @@ def honest(before, after):
     r = kit.mill("verify", "--quiet", "out")
     kit.check(r.code in (0, 1), r)
     if r.code == 1:
-        kit.check(outcome is None or outcome["state"] == "failed", "verify finds something after:", outcome, r)
+        # An index that could not be written, nor its beginning removed, is no part of what was committed.
+        only_index = r.err.startswith(b"index.part: unfinished") and r.err.strip().count(b"\n") == 0
+        kit.check(outcome is None or outcome["state"] == "failed" or only_index, "verify finds something after:", outcome,
+                  r)
 
 
 def different(before, after):
