@@ -130,8 +130,8 @@ static cm_err write_pages(struct cm_index_builder *b, struct page_writer *w, uin
     return flush(w, err);
 }
 
-/* Opens index.part empty and locked. The lock keeps two builders apart; what a
- * killed one left is taken over. */
+/* Opens index.part locked. The lock keeps two builders apart; what a killed one
+ * left is taken over. */
 static cm_err open_part(const char *dir, int dir_fd, struct page_writer *w, struct cm_error *err)
 {
     struct stat ours, named;
@@ -147,12 +147,8 @@ static cm_err open_part(const char *dir, int dir_fd, struct page_writer *w, stru
                 dir);
     }
     (void) snprintf(w->path, sizeof w->path, "%.280s/index.part", dir);
-    const cm_err rc = cm_file_truncate(fd, w->path, 0, err);
-    if (rc != CM_OK)
-        cm_fd_close(&fd);
-    else
-        w->fd = fd;
-    return rc;
+    w->fd = fd;
+    return CM_OK;
 }
 
 static cm_err publish(const char *dir, int dir_fd, int fd, struct cm_error *err)
@@ -177,7 +173,9 @@ cm_err cm_index_builder_finish(struct cm_index_builder *b, uint64_t manifest_byt
     if (rc == CM_OK)
         rc = open_part(b->dir, dir_fd, &w, err);
     if (rc == CM_OK) {
-        rc = write_pages(b, &w, manifest_bytes, err);
+        rc = cm_file_truncate(w.fd, w.path, 0, err);
+        if (rc == CM_OK)
+            rc = write_pages(b, &w, manifest_bytes, err);
         if (rc == CM_OK)
             rc = publish(b->dir, dir_fd, w.fd, err);
         if (rc != CM_OK)
