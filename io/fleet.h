@@ -102,7 +102,8 @@ CM_MUST_CHECK cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet
  * malloced, the row as it stands, without the LF and spaces before it. */
 CM_MUST_CHECK cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out,
                                      char **line, struct cm_error *err);
-/* The row of a device id, or of a certificate id (64 lowercase hex digits). By the
+/* The row of a device id that is in force, which is its newest, or the row of a certificate
+ * id (64 lowercase hex digits), in force or not. By the
  * index where there is a sound one, building it first where that can be done and
  * `build`; else by reading the manifest through. CM_E_END: there is none. */
 CM_MUST_CHECK cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build,
