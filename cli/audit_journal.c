@@ -31,8 +31,11 @@ void cm_audit_journal(struct cm_audit *a)
              "it ends before what the journal says is committed");
     if (run->state != CM_FLEET_OPEN && strcmp(j->ended, cm_fleet_state_name(run->state)) != 0)
         find(a, "run.json", CM_FINDING_NO_OFFSET, "outcome.state: not what the journal says");
-    if (run->state != CM_FLEET_OPEN && run->devices != j->at.devices)
+    if (run->state != CM_FLEET_OPEN && run->devices + run->superseded != j->at.devices)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
-                      "outcome.devices is %llu, the journal has %llu", (ull) run->devices,
-                      (ull) j->at.devices);
+                      "outcome.devices and superseded are %llu, the journal has %llu rows",
+                      (ull) (run->devices + run->superseded), (ull) j->at.devices);
+    if (j->purging)
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "keys", CM_FINDING_NO_OFFSET,
+                      "purge-keys began at %s and did not end: give it again", j->purged_at);
 }
