@@ -24,12 +24,14 @@ struct cm_rerun_opts {
 #define CM_RERUN_ARGS(in) \
     CM_RERUN_STR(in, "ca", ca, "FILE", "the CA's certificate; where it was"), \
     CM_RERUN_STR(in, "ca-key", ca_key, "FILE", "the CA's private key; where it was"), \
-    CM_RERUN_STR(in, "ca-passphrase-file", ca_passphrase_file, "FILE", "the CA key's passphrase; as it was"), \
+    CM_RERUN_STR(in, "ca-passphrase-file", ca_passphrase_file, "FILE", \
+                 "the CA key's passphrase; as it was"), \
     { "allow-insecure-ca-key", CM_ARG_FLAG, CM_RERUN_AT(in, allow_insecure_ca_key), 0, 0, NULL, NULL, \
       "accept a CA key file that others can read" }, \
     CM_RERUN_STR(in, "devices", devices, "FILE", "the device list; where it was"), \
     { "workers", CM_ARG_U32, CM_RERUN_AT(in, workers), 1, 1024, NULL, "N", "threads that mint; as it was" }, \
-    CM_RERUN_STR(in, "ledger", ledger, "URL", "the same ledger, with a password if it needs one; as it was"), \
+    CM_RERUN_STR(in, "ledger", ledger, "URL", \
+                 "the same ledger, with a password if it needs one; as it was"), \
     { "max-signatures", CM_ARG_U64, CM_RERUN_AT(in, max_signatures), 1, INT64_MAX, NULL, "N", \
       "how many certificates the CA may sign for this run in all; as it was" }
 /* clang-format on */

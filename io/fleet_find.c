@@ -121,7 +121,8 @@ static bool matches(struct cm_span text, const char *id, bool certificate)
     return found;
 }
 
-/* The last one, which is in force. A device id wins over a certificate id of the same text, as in the index. */
+/* The last one, which is in force. A device id wins over a certificate id of the same
+ * text, as in the index. */
 static cm_err scan(const struct cm_fleet *f, const char *id, uint8_t *window, uint64_t *offset,
                    struct cm_error *err)
 {
