@@ -18,7 +18,8 @@ struct unit {
     char file[48];
     /* tar */
     struct cm_fleet_file tar; /* fd -1: not there, which its rows have said */
-    uint64_t reached, row;    /* how far the segment is accounted for; by which row */
+    uint64_t reached;         /* how far the segment is accounted for */
+    uint64_t row, begin, len; /* the stretch before: its first row, its place */
     /* tree */
     size_t names;
     uint8_t name[SHARD_MAX][16]; /* XXH3-128, ascending */
@@ -169,27 +170,38 @@ static void begin_unit(struct set *set, enum cm_fleet_side side, uint32_t number
         u->tar.fd = -1;
 }
 
-/* The next stretch of a segment that rows account for. */
+static void find_misplaced(struct cm_audit *a, const struct unit *u, uint64_t row, uint64_t begin,
+                           const char *what)
+{
+    char id[128];
+
+    id_at(a, row, id);
+    cm_audit_find(a, id, row, u->file, begin + CM_TARREAD_BLOCK, "its entry %s", what);
+}
+
+/* The next stretch of a segment that rows account for. Where the rows of two don't
+ * ascend, the shorter one is out of place: what moved is little, what stayed is long. */
 static void take_stretch(struct set *set, const uint8_t *record)
 {
     struct cm_audit *a = set->a;
     struct unit *u = &set->unit;
     const uint64_t begin = cm_audit_get_be(record + 5, 8), end = cm_audit_get_be(record + 13, 8);
     const uint64_t row = cm_audit_get_be(record + 21, 8);
-    char id[128];
 
     if (u->tar.fd < 0)
         return;
     if (begin > u->reached)
         walk_gap(a, u, u->reached, begin);
-    if (begin < u->reached || row < u->row) {
-        id_at(a, row, id);
-        cm_audit_find(a, id, row, u->file, begin + CM_TARREAD_BLOCK,
-                      begin < u->reached ? "its entry overlaps another device's"
-                                         : "its entry is not in the order of the rows");
-    }
+    if (begin < u->reached)
+        find_misplaced(a, u, row, begin, "overlaps another device's");
+    else if (row < u->row && u->len < end - begin)
+        find_misplaced(a, u, u->row, u->begin, "is not in the order of the rows");
+    else if (row < u->row)
+        find_misplaced(a, u, row, begin, "is not in the order of the rows");
     u->reached = end > u->reached ? end : u->reached;
     u->row = row;
+    u->begin = begin;
+    u->len = end - begin;
 }
 
 static void take_name(struct set *set, const uint8_t *record)

@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 #include "cli/request.h"
 #include "cli/signals.h"
+#include "io/file.h"
 #include "io/index.h"
 #include "io/leftovers.h"
 #include "io/sys.h"
@@ -66,10 +67,18 @@ static cm_err reserve_ids(struct cm_minting *m, struct cm_error *err)
 
     if (ledger == NULL)
         return CM_OK;
+    if (cm_ledger_is_new(ledger) && m->before != NULL)
+        CM_FAIL(err, CM_E_INPUT,
+                "the ledger %s did not exist, and this run has reserved its ids in it: is it another file, "
+                "or not "
+                "mounted? Put it back",
+                cm_ledger_name(ledger));
     if (cm_ledger_is_new(ledger) && !m->common->quiet)
         cm_msg_note("made the ledger %s: nobody had reserved anything there", cm_ledger_name(ledger));
-    CM_TRY(cm_ledger_commit(ledger, err));
-    m->reserved = true;
+    const cm_err rc = cm_ledger_commit(ledger, err);
+    /* What became of a commit whose connection broke may be unknown: releasing settles it. */
+    m->reserved = rc != CM_E_INPUT;
+    CM_TRY(rc);
     cm_ledger_close(ledger);
     m->plan.ledger = NULL;
     return CM_OK;
@@ -257,12 +266,10 @@ static const char *state_of(const struct cm_minting *m, cm_err rc)
 /* Only an end that is on record is told in run.json. */
 static cm_err write_outcome(struct cm_minting *m, cm_err rc, struct cm_error *err)
 {
-    char ended[24] = "";
-    struct cm_writer w = cm_writer(ended, sizeof ended - 1);
+    const char *const ended = m->journal != NULL ? cm_journal_ended(m->journal) : NULL;
 
-    if (m->journal == NULL || !cm_journal_ended(m->journal))
+    if (ended == NULL)
         return CM_OK;
-    cm_put_rfc3339(&w, cm_when_now());
     json_t *outcome =
         json_pack("{s:s s:I s:I s:I s:s}", "state", state_of(m, rc), "devices", (json_int_t) in_force(m),
                   "superseded", (json_int_t) cm_journal_rows_superseded(m->journal), "manifest_bytes",
@@ -337,6 +344,10 @@ static void notices(const struct cm_minting *m)
                     m->dir.keys_path);
     if (m->dir_open && !durable(m))
         cm_msg_note("nothing is forced to disk (--sync none): a power cut may lose all of it");
+    const char *doubt = m->dir_open && durable(m) ? cm_file_system_doubt(m->dir.fd) : NULL;
+    if (doubt != NULL)
+        cm_msg_note("%s is on %s: it may not lock out other machines, or not keep what was synced",
+                    m->dir.path, doubt);
     if (m->why[0] != '\0')
         cm_msg_note("segments are written with blocking calls: %s", m->why);
     if (!cm_ca_has_ski(m->plan.ca))

@@ -1,6 +1,7 @@
 #include "cli/request.h"
 
 #include "cli/cmd.h"
+#include "io/jsontext.h"
 #include "io/source_list.h"
 
 #include <errno.h>
@@ -217,15 +218,15 @@ cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, s
 
 static void put_value(struct cm_writer *w, const json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    const size_t len = text != NULL ? strlen(text) : 0;
+    size_t len = 0;
+    char *text = value != NULL ? cm_json_text(value, JSON_ENCODE_ANY, &len) : NULL;
 
     cm_put(w, text != NULL ? text : "nothing", text != NULL ? (len < 80 ? len : 80) : 7);
     free(text);
 }
 
-/* "; key: was X, is Y" for each key that differs. */
-static void put_differences(struct cm_writer *w, const json_t *was, const json_t *is)
+/* "; LABEL key: was X, is Y" for each key that differs. */
+static void put_differences(struct cm_writer *w, const char *label, const json_t *was, const json_t *is)
 {
     const char *key = NULL;
     json_t *value = NULL;
@@ -236,6 +237,7 @@ static void put_differences(struct cm_writer *w, const json_t *was, const json_t
         if (json_equal(value, now))
             continue;
         cm_put_lit(w, "; ");
+        cm_put_str(w, label);
         cm_put_str(w, key);
         cm_put_lit(w, ": was ");
         put_value(w, value);
@@ -281,8 +283,8 @@ cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, st
         json_decref(ca);
         CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
     }
-    put_differences(&w, json_object_get(record, "ca"), ca);
-    put_differences(&w, json_object_get(record, "request"), request);
+    put_differences(&w, "the CA's ", json_object_get(record, "ca"), ca);
+    put_differences(&w, "", json_object_get(record, "request"), request);
     if (profile == NULL || strcmp(profile, p->profile_text.text) != 0)
         put_line(&w, profile != NULL ? profile : "", p->profile_text.text);
     json_decref(request);

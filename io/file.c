@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 void cm_fd_close(int *fd)
@@ -110,10 +112,11 @@ cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uin
                      struct cm_error *err)
 {
     const uint8_t *p = data;
+    unsigned tries = 0;
 
     while (len > 0) {
         const ssize_t n = cm_sys_pwrite(fd, p, len, (off_t) offset);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && ++tries < CM_EINTR_TRIES)
             continue;
         if (n <= 0) {
             errno = cm_write_errno(n == 0 ? ENOSPC : errno, offset + len);
@@ -177,54 +180,80 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
         rc = cm_file_sync(fd, path, err);
     if (cm_sys_close(fd) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
+    CM_POINT("file.replace");
     if (rc == CM_OK && cm_sys_renameat2(dirfd, part, name, 0) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't rename %s to %s", path, name);
     if (rc != CM_OK) {
         (void) cm_sys_unlinkat(dirfd, part, 0);
         return rc;
     }
+    CM_POINT("file.replaced");
     return cm_dir_sync(dirfd, dir, err);
 }
 
 /* Overwrites a file that is about to be unlinked. What the device keeps of old
  * blocks is beyond a program's reach. */
-static void wipe_file(int dirfd, const char *name)
+static cm_err wipe_file(int dirfd, const char *dir, const char *name, struct cm_error *err)
 {
     static const uint8_t zeros[4096];
     struct stat st;
-    int fd = cm_sys_openat(dirfd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    int fd = -1;
+    cm_err rc = CM_OK;
 
-    if (fd >= 0 && fstat(fd, &st) == 0)
-        for (off_t at = 0; at < st.st_size; at += (off_t) sizeof zeros)
-            if (cm_sys_pwrite(fd, zeros, sizeof zeros, at) <= 0)
-                break;
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        CM_FAIL(err, CM_E_IO, "can't look at %s/%s", dir, name);
+    if (!S_ISREG(st.st_mode))
+        return CM_OK; /* nothing of a run */
+    CM_TRY(cm_file_open_write(dirfd, dir, name, &fd, err));
+    for (off_t at = 0; at < st.st_size && rc == CM_OK; at += (off_t) sizeof zeros)
+        rc = cm_file_write(fd, name, zeros, sizeof zeros, (uint64_t) at, err);
     cm_fd_close(&fd);
+    return rc;
 }
 
-cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe, struct cm_error *err)
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Overwrites all files, and only when that has reached the disk may they go: an unlinked
+ * file's pages are never written. */
+static cm_err wipe_dir(DIR *d, const char *path, struct cm_error *err)
 {
     const struct dirent *e = NULL;
-    int fd = cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+
+    while ((e = readdir(d)) != NULL)
+        if (!is_dots(e->d_name))
+            CM_TRY(wipe_file(dirfd(d), path, e->d_name, err));
+    if (cm_sys_syncfs(dirfd(d)) != 0)
+        CM_FAIL(err, CM_E_IO, "can't make durable that the keys in %s are overwritten", path);
+    rewinddir(d);
+    return CM_OK;
+}
+
+cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe, struct cm_error *err)
+{
+    const struct dirent *e = NULL;
+    int fd = cm_sys_openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    char path[512];
     cm_err rc = CM_OK;
 
     if (fd < 0 && errno == ENOENT)
         return CM_OK;
+    (void) snprintf(path, sizeof path, "%.250s/%.250s", dir, name);
     if (d == NULL) {
         cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s/%s", dir, name);
+        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s", path);
     }
-    while (rc == CM_OK && (e = readdir(d)) != NULL) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (wipe)
-            wipe_file(fd, e->d_name);
-        if (cm_sys_unlinkat(fd, e->d_name, 0) != 0)
-            rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s/%s", dir, name, e->d_name);
-    }
+    if (wipe)
+        rc = wipe_dir(d, path, err);
+    while (rc == CM_OK && (e = readdir(d)) != NULL)
+        if (!is_dots(e->d_name) && cm_sys_unlinkat(fd, e->d_name, 0) != 0)
+            rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s", path, e->d_name);
     (void) closedir(d);
-    if (rc == CM_OK && cm_sys_unlinkat(dirfd, name, AT_REMOVEDIR) != 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s/%s", dir, name);
+    if (rc == CM_OK && cm_sys_unlinkat(parent, name, AT_REMOVEDIR) != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s", path);
     return rc;
 }
 
@@ -243,4 +272,32 @@ bool cm_file_direct(int fd)
     (void) fd;
     return false;
 #endif
+}
+
+cm_err cm_file_buffered(int fd, const char *path, struct cm_error *err)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || ((flags & O_DIRECT) != 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0))
+        CM_FAIL(err, CM_E_IO, "can't go back to buffered writes of %s", path);
+    return CM_OK;
+}
+
+const char *cm_file_system_doubt(int fd)
+{
+    /* linux/magic.h has the first three; the others are not in every version of it. */
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } doubtful[] = { { NFS_SUPER_MAGIC, "NFS" }, { TMPFS_MAGIC, "tmpfs" }, { SMB_SUPER_MAGIC, "SMB" },
+                     { 0xff534d42, "CIFS" },     { 0xfe534d42, "SMB" },    { 0x65735546, "FUSE" },
+                     { 0x01021997, "9p" },       { 0x858458f6, "ramfs" } };
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) != 0)
+        return NULL;
+    for (size_t i = 0; i < CM_COUNT(doubtful); i++)
+        if ((uint32_t) fs.f_type == doubtful[i].magic)
+            return doubtful[i].name;
+    return NULL;
 }

@@ -11,6 +11,9 @@
  * O_NOFOLLOW. Nothing here touches descriptors that a ring uses.
  */
 
+/* How often a call that was interrupted is made again: signals come in ones, not for ever. */
+enum { CM_EINTR_TRIES = 100 };
+
 /* mkdirat + open, exactly this mode whatever the umask; an existing one is an error. */
 CM_MUST_CHECK cm_err cm_dir_make(int dirfd, const char *dir, const char *name, mode_t mode, int *out,
                                  struct cm_error *err);
@@ -25,7 +28,7 @@ CM_MUST_CHECK cm_err cm_file_open_write(int dirfd, const char *dir, const char *
  * that is no multiple of 4096 cuts direct I/O to an odd length, which comes back as
  * EINVAL; that is EFBIG then. All else is itself. */
 int cm_write_errno(int os, uint64_t end);
-/* Writes all of data at offset; a short write goes on, EINTR is tried again. */
+/* Writes all of data at offset; a short write goes on, EINTR is tried again, not for ever. */
 CM_MUST_CHECK cm_err cm_file_write(int fd, const char *path, const void *data, size_t len, uint64_t offset,
                                    struct cm_error *err);
 CM_MUST_CHECK cm_err cm_file_sync(int fd, const char *path, struct cm_error *err); /* fdatasync */
@@ -38,12 +41,16 @@ CM_MUST_CHECK cm_err cm_rename_new(int dirfd, const char *dir, const char *from,
 CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data,
                                      mode_t mode, struct cm_error *err);
 /* Removes directory `name` and the plain files in it, their octets overwritten
- * first when `wipe`. A directory that is not there is fine. */
-CM_MUST_CHECK cm_err cm_dir_discard(int dirfd, const char *dir, const char *name, bool wipe,
+ * first, and that durably, when `wipe`. A directory that is not there is fine. */
+CM_MUST_CHECK cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe,
                                     struct cm_error *err);
 /* Switches the file to direct I/O where the file system takes it in units of 4096
  * octets (statx DIOALIGN); false: it goes through the page cache. */
 bool cm_file_direct(int fd);
+CM_MUST_CHECK cm_err cm_file_buffered(int fd, const char *path, struct cm_error *err); /* and back */
+/* The kind of file system, where locks between machines or durability can't be relied on ("NFS", "tmpfs");
+ * NULL: nothing is known against it. */
+const char *cm_file_system_doubt(int fd);
 void cm_fd_close(int *fd); /* -1 accepted, set to -1; for descriptors with nothing left to lose */
 
 #endif

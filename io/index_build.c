@@ -28,6 +28,7 @@ struct cm_index_builder {
 /* The file being written: pages collect in `out`. */
 struct page_writer {
     int fd;
+    char path[300]; /* of index.part, for messages */
     uint8_t *out;
     size_t used;   /* of out, whole pages */
     uint64_t at;   /* where out goes in the file */
@@ -77,7 +78,7 @@ cm_err cm_index_builder_push(struct cm_index_builder *b, struct cm_span device_i
 
 static cm_err flush(struct page_writer *w, struct cm_error *err)
 {
-    CM_TRY(cm_file_write(w->fd, "index.part", w->out, w->used, w->at, err));
+    CM_TRY(cm_file_write(w->fd, w->path, w->out, w->used, w->at, err));
     w->at += w->used;
     w->used = 0;
     memset(w->out, 0, OUT_LEN);
@@ -131,7 +132,7 @@ static cm_err write_pages(struct cm_index_builder *b, struct page_writer *w, uin
 
 /* Opens index.part empty and locked. The lock keeps two builders apart; what a
  * killed one left is taken over. */
-static cm_err open_part(const char *dir, int dir_fd, int *out, struct cm_error *err)
+static cm_err open_part(const char *dir, int dir_fd, struct page_writer *w, struct cm_error *err)
 {
     struct stat ours, named;
     int fd = cm_sys_openat(dir_fd, "index.part", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -145,11 +146,12 @@ static cm_err open_part(const char *dir, int dir_fd, int *out, struct cm_error *
         CM_FAIL(err, CM_E_LIMIT, "another process is building the index of %s; try again when it is done",
                 dir);
     }
-    const cm_err rc = cm_file_truncate(fd, "index.part", 0, err);
+    (void) snprintf(w->path, sizeof w->path, "%.280s/index.part", dir);
+    const cm_err rc = cm_file_truncate(fd, w->path, 0, err);
     if (rc != CM_OK)
         cm_fd_close(&fd);
     else
-        *out = fd;
+        w->fd = fd;
     return rc;
 }
 
@@ -157,8 +159,10 @@ static cm_err publish(const char *dir, int dir_fd, int fd, struct cm_error *err)
 {
     if (cm_sys_fchmod(fd, 0644) != 0 || cm_sys_fsync(fd) != 0)
         CM_FAIL(err, CM_E_IO, "can't make %s/index.part durable", dir);
+    CM_POINT("index.publish");
     if (cm_sys_renameat2(dir_fd, "index.part", "index", 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't rename %s/index.part to index", dir);
+    CM_POINT("index.published");
     return cm_dir_sync(dir_fd, dir, err);
 }
 
@@ -171,7 +175,7 @@ cm_err cm_index_builder_finish(struct cm_index_builder *b, uint64_t manifest_byt
     if (rc == CM_OK)
         rc = cm_dir_open(b->dir, &dir_fd, err);
     if (rc == CM_OK)
-        rc = open_part(b->dir, dir_fd, &w.fd, err);
+        rc = open_part(b->dir, dir_fd, &w, err);
     if (rc == CM_OK) {
         rc = write_pages(b, &w, manifest_bytes, err);
         if (rc == CM_OK)

@@ -2,6 +2,7 @@
 
 #include "engine/digest.h"
 #include "io/file.h"
+#include "io/jsontext.h"
 #include "io/sys.h"
 
 #include <fcntl.h>
@@ -17,7 +18,8 @@ struct cm_journal {
     char path[300], burned_path[300];
     uint32_t at_most;       /* certificates under a prefix of this attempt */
     struct cm_ranges again; /* devices asked for again and not committed since */
-    bool ended;
+    char ended_at[24];      /* "": it has not */
+    bool in_doubt;          /* a record failed and could not be taken back */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -32,8 +34,8 @@ static void when_text(cm_when t, char out[24])
 static cm_err render(const struct cm_journal *j, const json_t *record, char **out, size_t *out_len,
                      struct cm_error *err)
 {
-    char *const json = json_dumps(record, JSON_COMPACT);
-    const size_t len = json != NULL ? strlen(json) : 0;
+    size_t len = 0;
+    char *const json = cm_json_text(record, JSON_COMPACT, &len);
     const size_t whole = (HASH_HEX + 1 + len + 1 + SECTOR - 1) / SECTOR * SECTOR;
     char *const text = json != NULL ? malloc(whole) : NULL;
 
@@ -66,30 +68,52 @@ static cm_err seal(struct cm_journal *j, char *text, size_t len, uint8_t chain[3
     return rc;
 }
 
+/* Cuts off a record that failed: of a write or a sync that did not succeed nobody
+ * knows what is on disk, and another sync would not tell. */
+static void take_back(struct cm_journal *j)
+{
+    cm_err rc = cm_file_truncate(j->fd, j->path, j->at.length, NULL);
+
+    if (rc == CM_OK && j->conf.durable)
+        rc = cm_dir_sync(j->fd, j->path, NULL);
+    j->in_doubt = rc != CM_OK;
+}
+
+static cm_err write_record(struct cm_journal *j, const char *text, size_t len, struct cm_error *err)
+{
+    CM_POINT("journal.write");
+    CM_TRY(cm_file_write(j->fd, j->path, text, len, j->at.length, err));
+    CM_POINT("journal.sync");
+    if (j->conf.durable)
+        CM_TRY(cm_file_sync(j->fd, j->path, err));
+    CM_POINT("journal.synced");
+    return CM_OK;
+}
+
 static cm_err append(struct cm_journal *j, const json_t *record, struct cm_error *err)
 {
     char *text = NULL;
     size_t len = 0;
     uint8_t chain[32];
 
+    if (j->in_doubt)
+        CM_FAIL(err, CM_E_IO, "can't write %s behind a record that failed", j->path);
     CM_TRY(render(j, record, &text, &len, err));
     cm_err rc = seal(j, text, len, chain, err);
-    CM_POINT("journal.write");
-    if (rc == CM_OK)
-        rc = cm_file_write(j->fd, j->path, text, len, j->at.length, err);
+    if (rc == CM_OK) {
+        rc = write_record(j, text, len, err);
+        if (rc != CM_OK)
+            take_back(j);
+    }
     free(text);
-    CM_POINT("journal.sync");
-    if (rc == CM_OK && j->conf.durable)
-        rc = cm_file_sync(j->fd, j->path, err);
     CM_TRY(rc);
-    CM_POINT("journal.synced");
     j->at.length += len;
     j->at.records++;
     memcpy(j->at.chain, chain, sizeof chain);
     return CM_OK;
 }
 
-/* Takes over `keys`. */
+/* Takes over a reference to `keys`. */
 static cm_err put(struct cm_journal *j, const char *type, json_t *keys, struct cm_error *err)
 {
     json_t *record = json_pack("{s:I s:s}", "record", (json_int_t) j->at.records, "type", type);
@@ -106,7 +130,7 @@ static cm_err put(struct cm_journal *j, const char *type, json_t *keys, struct c
 
 cm_err cm_journal_put(struct cm_journal *j, const char *type, const json_t *keys, struct cm_error *err)
 {
-    return put(j, type, json_copy((json_t *) (uintptr_t) keys), err);
+    return put(j, type, json_incref((json_t *) (uintptr_t) keys), err);
 }
 
 /* --- the recorder -------------------------------------------------------- */
@@ -168,10 +192,16 @@ static cm_err record_reserve(struct cm_recorder *r, const struct cm_prefixes *mo
     return put(j, "reserve", prefixes_json(more), err);
 }
 
-static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, const struct cm_prefixes *more,
-                            struct cm_error *err)
+static cm_err add_all(struct cm_ranges *to, const struct cm_ranges *from, struct cm_error *err)
 {
-    struct cm_journal *j = journal_of(r);
+    for (size_t i = 0; i < from->count; i++)
+        CM_TRY(cm_ranges_add(to, from->at[i].first, from->at[i].last, err));
+    return CM_OK;
+}
+
+static cm_err put_commit(struct cm_journal *j, const struct cm_commit *c, const struct cm_prefixes *more,
+                         struct cm_error *err)
+{
     const struct cm_places *places = j->conf.places;
     char xxh3[33] = "";
     struct cm_writer w = cm_writer(xxh3, 32);
@@ -186,17 +216,46 @@ static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, co
                err));
     j->at.commits++;
     j->at.devices += c->devices;
-    for (size_t i = 0; j->again.count > 0 && i < c->seqs.count; i++)
-        CM_TRY(cm_ranges_remove(&j->again, c->seqs.at[i].first, c->seqs.at[i].last, err));
     return CM_OK;
+}
+
+/* A record that failed was cut off when it did. */
+/* What is still to be minted again, when a commit with these devices will be on record. */
+static cm_err still_again(const struct cm_journal *j, const struct cm_ranges *seqs, struct cm_ranges *out,
+                          struct cm_error *err)
+{
+    CM_TRY(add_all(out, &j->again, err));
+    for (size_t i = 0; out->count > 0 && i < seqs->count; i++)
+        CM_TRY(cm_ranges_remove(out, seqs->at[i].first, seqs->at[i].last, err));
+    return CM_OK;
+}
+
+/* Once a commit is on record nothing may fail any more: what needs memory comes first. */
+static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, const struct cm_prefixes *more,
+                            struct cm_error *err)
+{
+    struct cm_journal *j = journal_of(r);
+    struct cm_ranges again = { 0 };
+
+    cm_err rc = still_again(j, &c->seqs, &again, err);
+    if (rc == CM_OK)
+        rc = put_commit(j, c, more, err);
+    if (rc == CM_OK) {
+        const struct cm_ranges before = j->again;
+        j->again = again;
+        again = before;
+    }
+    cm_ranges_close(&again);
+    return rc;
 }
 
 static cm_err record_retract(struct cm_recorder *r, struct cm_error *err)
 {
-    struct cm_journal *j = journal_of(r);
+    const struct cm_journal *j = journal_of(r);
 
-    CM_TRY(cm_file_truncate(j->fd, j->path, j->at.length, err));
-    return j->conf.durable ? cm_dir_sync(j->fd, j->path, err) : CM_OK;
+    if (j->in_doubt)
+        CM_FAIL(err, CM_E_IO, "can't take back the last record of %s", j->path);
+    return CM_OK;
 }
 
 /* --- burned.ndjson ------------------------------------------------------- */
@@ -215,11 +274,12 @@ static cm_err put_burned(const struct cm_journal *j, const struct cm_burned *b, 
                   (json_int_t) j->at.attempts, "prefix", prefix, "number", (json_int_t) b->number, "signed",
                   killed ? json_null() : json_integer((json_int_t) b->signatures), "at_most",
                   (json_int_t) at_most, "reason", killed ? "killed" : "failed", "burned_at", now);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+    size_t len = 0;
+    char *text = line != NULL ? cm_json_text(line, JSON_COMPACT, &len) : NULL;
     json_decref(line);
     if (text == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for a line of %s", j->burned_path);
-    cm_put(w, text, strlen(text));
+    cm_put(w, text, len);
     cm_put(w, "\n", 1);
     free(text);
     return CM_OK;
@@ -295,7 +355,7 @@ static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end
                          "unused", ranges_json(&end->unused), "burned_bytes", (json_int_t) j->at.burned_bytes,
                          "ended_at", now),
                err));
-    j->ended = true;
+    memcpy(j->ended_at, now, sizeof now);
     return CM_OK;
 }
 
@@ -304,13 +364,6 @@ static const struct cm_recorder_ops recorder_ops = {
 };
 
 /* --- rework -------------------------------------------------------------- */
-
-static cm_err add_all(struct cm_ranges *to, const struct cm_ranges *from, struct cm_error *err)
-{
-    for (size_t i = 0; i < from->count; i++)
-        CM_TRY(cm_ranges_add(to, from->at[i].first, from->at[i].last, err));
-    return CM_OK;
-}
 
 cm_err cm_journal_supersede(struct cm_journal *j, const char *reason, const struct cm_ranges *seqs,
                             struct cm_error *err)
@@ -406,9 +459,9 @@ cm_err cm_journal_attempt(struct cm_journal *j, const char *command, json_t *dis
     return CM_OK;
 }
 
-bool cm_journal_ended(const struct cm_journal *j)
+const char *cm_journal_ended(const struct cm_journal *j)
 {
-    return j->ended;
+    return j->ended_at[0] != '\0' ? j->ended_at : NULL;
 }
 
 struct cm_recorder *cm_journal_recorder(struct cm_journal *j)

@@ -14,8 +14,8 @@
  *
  *  Order     a record is durable before the call that wrote it succeeds, and before
  *            the next one is written (but for --sync none).
- *  Failure   a record that could not be made durable is cut off again (retract); when
- *            that fails, too, nothing may be touched any more: a resume will look.
+ *  Failure   a record that could not be made durable is cut off again; when that fails,
+ *            too (retract tells), nothing may be touched any more: a resume will look.
  *  Threads   one at a time: the main thread's until the pipeline runs, then the
  *            registrar's.
  */
@@ -59,7 +59,8 @@ CM_MUST_CHECK cm_err cm_journal_purge(struct cm_journal *j, bool done, uint32_t 
 /* Any other record: its keys but "record" and "type". */
 CM_MUST_CHECK cm_err cm_journal_put(struct cm_journal *j, const char *type, const json_t *keys,
                                     struct cm_error *err);
-bool cm_journal_ended(const struct cm_journal *j);               /* the attempt's end is on record */
+/* The time at which the attempt ended, RFC 3339, as it is on record; NULL: it is not. */
+const char *cm_journal_ended(const struct cm_journal *j);
 uint64_t cm_journal_rows_superseded(const struct cm_journal *j); /* committed rows that are not in force */
 /* Prefixes of a killed attempt, of which nobody knows how many signatures were made, into burned.ndjson;
  * what it has behind burned_bytes is cut off first. On record with the next attempt. */

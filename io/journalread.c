@@ -72,13 +72,18 @@ static cm_err get_tuple(const struct reader *r, const json_t *in, const char *wh
     return CM_OK;
 }
 
+/* Of a lowercase hex digit; else -1. */
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static cm_err get_hex(const struct reader *r, const char *what, const char *text, uint8_t *out, size_t n)
 {
     bool good = text != NULL && strlen(text) == 2 * n;
 
     for (size_t i = 0; good && i < 2 * n; i++) {
-        const char c = text[i];
-        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        const int digit = hex_value(text[i]);
         good = digit >= 0;
         out[i / 2] = (uint8_t) (i % 2 == 0 ? digit << 4 : out[i / 2] | digit);
     }
@@ -239,6 +244,21 @@ static cm_err take_numbers(const struct reader *r, const json_t *record, struct 
     return CM_OK;
 }
 
+/* Ranges of prefixes that were added: reserved in this attempt, and not in `others`. */
+static cm_err check_prefixes(const struct reader *r, const json_t *in, const char *key,
+                             const struct cm_ranges *others)
+{
+    const json_t *list = json_object_get(in, key);
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        uint64_t pair[2];
+        CM_TRY(get_tuple(r, json_array_get(list, i), key, 2, pair));
+        if (pair[0] < r->s->settled || pair[1] >= r->s->prefixes || cm_ranges_meets(others, pair[0], pair[1]))
+            REFUSE(r, "%s: a prefix that this attempt did not reserve, or that was used", key);
+    }
+    return CM_OK;
+}
+
 static cm_err take_commit(const struct reader *r, json_t *record)
 {
     struct cm_journal_state *s = r->s;
@@ -252,8 +272,7 @@ static cm_err take_commit(const struct reader *r, json_t *record)
     CM_TRY(add_ranges(r, record, "seqs", &s->seqs));
     CM_TRY(remove_ranges(r, json_object_get(record, "seqs"), &s->again));
     CM_TRY(add_ranges(r, record, "prefixes", &s->used));
-    if (s->used.count > 0 && s->used.at[s->used.count - 1].last >= s->prefixes)
-        REFUSE(r, "prefixes: one that was never reserved");
+    CM_TRY(check_prefixes(r, record, "prefixes", &s->unused));
     CM_TRY(make_room(r, (void **) &s->commit, s->commits, &s->commit_cap, sizeof *s->commit));
     s->commit[s->commits++] = c;
     attempt_of(r)->devices += c.devices - s->at.devices;
@@ -276,6 +295,7 @@ static cm_err take_end(const struct reader *r, json_t *record)
     CM_TRY(get_number(r, record, "signatures", &attempt_of(r)->signatures));
     CM_TRY(get_number(r, record, "burned_bytes", &burned));
     CM_TRY(add_ranges(r, record, "unused", &s->unused));
+    CM_TRY(check_prefixes(r, record, "unused", &s->used));
     if (burned < s->at.burned_bytes)
         REFUSE(r, "burned_bytes: less than before");
     s->at.burned_bytes = burned;
@@ -389,14 +409,13 @@ static size_t record_len(struct cm_span rest)
     return 0;
 }
 
-/* Is it what its hash says, behind a record with the hash `chain`? */
-static cm_err is_sound(const struct reader *r, const uint8_t chain[32], struct cm_span record, bool *sound,
-                       uint8_t hash[32])
+/* Is it what its hash says, behind the record before it? */
+static cm_err is_sound(const struct reader *r, struct cm_span record, bool *sound, uint8_t hash[32])
 {
     char hex[HASH_HEX];
     struct cm_writer w = cm_writer(hex, sizeof hex);
 
-    CM_TRY(cm_digest_update(r->digest, chain, 32, r->err));
+    CM_TRY(cm_digest_update(r->digest, r->s->at.chain, 32, r->err));
     CM_TRY(cm_digest_update(r->digest, record.data + HASH_HEX, record.len - HASH_HEX, r->err));
     CM_TRY(cm_digest_final(r->digest, hash, r->err));
     cm_put_hex(&w, hash, 32);
@@ -404,28 +423,21 @@ static cm_err is_sound(const struct reader *r, const uint8_t chain[32], struct c
     return CM_OK;
 }
 
-/* Is there a record behind the damage that is sound by what stands before it? Then
- * that was durable once, and the damage is no torn tail. */
+/* Does a record begin behind the damage? It was written when the one that is damaged
+ * was durable: so that is no torn tail. No record looks so within: a quotation mark in
+ * the text of JSON ends a string. */
 static cm_err look_behind(const struct reader *r, struct cm_span rest)
 {
-    struct reader quiet = { .name = r->name, .s = r->s, .digest = r->digest };
-    uint8_t before[32], hash[32];
-    bool sound = false;
+    static const char begin[] = " {\"record\":";
 
-    for (size_t at = 0; at + SECTOR <= rest.len && !sound; at += SECTOR) {
-        char hex[HASH_HEX + 1] = "";
-        const struct cm_span first = cm_span(rest.data + at, rest.len - at);
-        const size_t len = record_len(first);
-        memcpy(hex, first.data, HASH_HEX);
-        if (len == 0 || get_hex(&quiet, "hash", hex, before, sizeof before) != CM_OK)
-            continue;
-        const struct cm_span next = cm_span(first.data + len, first.len - len);
-        const size_t next_len = record_len(next);
-        if (next_len > 0)
-            CM_TRY(is_sound(r, before, cm_span(next.data, next_len), &sound, hash));
+    for (size_t at = SECTOR; at + SECTOR <= rest.len; at += SECTOR) {
+        const uint8_t *const here = rest.data + at;
+        size_t digits = 0;
+        while (digits < HASH_HEX && hex_value((char) here[digits]) >= 0)
+            digits++;
+        if (digits == HASH_HEX && memcmp(here + HASH_HEX, begin, sizeof begin - 1) == 0)
+            REFUSE(r, "it is damaged, and records stand behind it");
     }
-    if (sound)
-        REFUSE(r, "it is damaged, and records behind it are not");
     return CM_OK;
 }
 
@@ -453,7 +465,7 @@ static cm_err read_all(const struct reader *r, struct cm_span data)
         const size_t len = record_len(rest);
         bool sound = false;
         if (len > 0)
-            CM_TRY(is_sound(r, at->chain, cm_span(rest.data, len), &sound, hash));
+            CM_TRY(is_sound(r, cm_span(rest.data, len), &sound, hash));
         if (!sound)
             return look_behind(r, rest);
         CM_TRY(read_one(r, cm_span(rest.data, len)));

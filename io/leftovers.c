@@ -66,11 +66,12 @@ static cm_err cut_file(const struct cm_leftovers_conf *c, const char *name, uint
         if (errno == ENOENT && len == 0)
             return CM_OK;
         CM_FAIL(err, errno == ENOENT ? CM_E_INPUT : CM_E_IO,
-                "%s, of which %llu octets are committed, is gone", path, (unsigned long long) len);
+                "%s, of which %llu octets are on record, is gone; restore it", path,
+                (unsigned long long) len);
     }
     if ((uint64_t) st.st_size < len)
-        CM_FAIL(err, CM_E_INPUT, "%s has %lld octets, of which %llu are committed: it was cut; restore it",
-                path, (long long) st.st_size, (unsigned long long) len);
+        CM_FAIL(err, CM_E_INPUT, "%s has %lld octets, and %llu are on record: it was cut; restore it", path,
+                (long long) st.st_size, (unsigned long long) len);
     if ((uint64_t) st.st_size == len)
         return CM_OK;
     CM_TRY(cm_file_open_write(c->dir->fd, c->dir->path, name, &fd, err));
@@ -94,6 +95,7 @@ static cm_err clear_top(const struct cm_leftovers_conf *c, json_t *names, struct
     }
     CM_TRY(cut_file(c, "journal", c->journal->at.length, names, err));
     CM_TRY(cut_file(c, "manifest.ndjson", c->journal->manifest_bytes, names, err));
+    CM_TRY(cut_file(c, "burned.ndjson", c->journal->at.burned_bytes, names, err));
     if (c->journal->manifest_bytes == 0 && cm_sys_unlinkat(c->dir->fd, "manifest.ndjson", 0) != 0 &&
         errno != ENOENT)
         CM_FAIL(err, CM_E_IO, "can't remove the empty %s/manifest.ndjson", c->dir->path);
@@ -213,9 +215,15 @@ static cm_err clear_segment(const struct side *s, const char *name, struct cm_er
 static cm_err clear_shard(const struct side *s, const char *name, struct cm_error *err)
 {
     uint32_t number = 0;
+    const bool part = parse_name(name, ".part", &number);
 
-    if (!parse_name(name, ".part", &number) &&
-        !(parse_name(name, "", &number) && unit_of(s->conf->journal, number) == NULL))
+    if (!part && !parse_name(name, "", &number))
+        return CM_OK; /* not ours: verify tells */
+    const bool committed = unit_of(s->conf->journal, number) != NULL;
+    if (part && committed) /* it had its final name before it was committed */
+        CM_FAIL(err, CM_E_INPUT, "%s/%s is committed under its final name; move it away, or back", s->path,
+                name);
+    if (committed)
         return CM_OK;
     CM_TRY(cm_dir_discard(s->fd, s->path, name, s->keys, err));
     return tell(s->names, s->label, name, err);

@@ -1,4 +1,5 @@
 #include "io/readat.h"
+#include "io/file.h"
 #include "io/sys.h"
 
 #include <errno.h>
@@ -9,10 +10,11 @@ cm_err cm_read_at(int fd, const char *path, void *buf, size_t len, uint64_t offs
 {
     uint8_t *const p = buf;
     size_t have = 0;
+    unsigned tries = 0;
 
     while (have < len) {
         const ssize_t n = cm_sys_pread(fd, p + have, len - have, (off_t) (offset + have));
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && ++tries < CM_EINTR_TRIES)
             continue;
         if (n < 0)
             CM_FAIL(err, CM_E_IO, "can't read %s at offset %llu", path, (unsigned long long) (offset + have));

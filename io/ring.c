@@ -1,6 +1,7 @@
 #include "io/ring.h"
 
 #include "io/aio.h"
+#include "io/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,19 +156,23 @@ static cm_err take(struct ring_aio *a, bool wait, struct cm_aio_req **req, int *
     struct io_uring_cqe *cqe = NULL;
     int rc = 0;
 
-    *req = NULL;
-    do
-        rc = wait ? io_uring_wait_cqe(&a->ring, &cqe) : io_uring_peek_cqe(&a->ring, &cqe);
-    while (rc == -EINTR);
-    if (rc == -EAGAIN && !wait)
-        return CM_OK;
-    if (rc < 0 || *a->ring.cq.koverflow != 0) {
-        errno = rc < 0 ? -rc : EIO;
-        CM_FAIL(err, CM_E_IO, "io_uring lost track of its completions");
-    }
-    *req = io_uring_cqe_get_data(cqe);
-    *res = cqe->res;
-    io_uring_cqe_seen(&a->ring, cqe);
+    do {
+        *req = NULL;
+        if (cm_sys_unhold(a->inflight, req, res))
+            return CM_OK;
+        do
+            rc = wait ? io_uring_wait_cqe(&a->ring, &cqe) : io_uring_peek_cqe(&a->ring, &cqe);
+        while (rc == -EINTR);
+        if (rc == -EAGAIN && !wait)
+            return CM_OK;
+        if (rc < 0 || *a->ring.cq.koverflow != 0) {
+            errno = rc < 0 ? -rc : EIO;
+            CM_FAIL(err, CM_E_IO, "io_uring lost track of its completions");
+        }
+        *req = io_uring_cqe_get_data(cqe);
+        *res = cqe->res;
+        io_uring_cqe_seen(&a->ring, cqe);
+    } while (cm_sys_hold(*req, *res));
     return CM_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "io/rundir.h"
 
 #include "io/file.h"
+#include "io/jsontext.h"
 #include "io/sys.h"
 
 #include <dirent.h>
@@ -181,14 +182,13 @@ cm_err cm_rundir_write_ca(const struct cm_rundir *d, struct cm_span pem, struct 
 
 cm_err cm_rundir_write_run(const struct cm_rundir *d, const json_t *run, struct cm_error *err)
 {
-    char *text = json_dumps(run, JSON_INDENT(2));
+    size_t len = 0;
+    char *text = cm_json_text(run, JSON_INDENT(2), &len);
     cm_err rc = CM_OK;
 
     if (text == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for run.json");
-    /* json_dumps ends without a newline; take its place for one. */
-    const size_t len = strlen(text);
-    text[len] = '\n';
+    text[len] = '\n'; /* in the NUL's place */
     rc = cm_file_replace(d->fd, d->path, "run.json", cm_span(text, len + 1), 0644, err);
     free(text);
     return rc;

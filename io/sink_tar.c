@@ -391,8 +391,12 @@ static cm_err cut_half(const struct tar_sink *s, struct half *h, bool is_key, st
 
     if (end < 0)
         CM_FAIL(err, CM_E_IO, "can't find the end of %s", h->path);
-    for (uint64_t at = h->synced; is_key && at + CM_TAR_END <= (uint64_t) end; at += CM_TAR_END)
-        CM_TRY(cm_file_write(h->fd, h->path, s->zeros, CM_TAR_END, at, err));
+    if (is_key)
+        CM_TRY(cm_file_buffered(h->fd, h->path, err)); /* a short write ends anywhere */
+    for (uint64_t at = h->synced; is_key && at < (uint64_t) end; at += CM_TAR_END)
+        CM_TRY(cm_file_write(h->fd, h->path, s->zeros,
+                             (uint64_t) end - at < CM_TAR_END ? (size_t) ((uint64_t) end - at) : CM_TAR_END,
+                             at, err));
     if (is_key && (uint64_t) end > h->synced && s->conf.durable)
         CM_TRY(cm_file_sync(h->fd, h->path, err));
     return cm_file_truncate(h->fd, h->path, h->synced, err);

@@ -18,6 +18,10 @@
  *  cm_sys_X         as the call X: result, errno
  *  cm_sys_result    the result of an asynchronous or blocking write, before
  *                   cm_aio_complete judges it
+ *  cm_sys_hold, cm_sys_unhold
+ *                   completions of a ring pass through these, so that a test may
+ *                   hand them on later and in another order: hold keeps one;
+ *                   unhold gives one back, always when all that is under way is kept
  *  CM_POINT(name)   a place with a name, where a test may kill the process;
  *                   tests/faults/points.h lists them
  *  CM_TUNE(name, v) v; a test may make bounds smaller
@@ -37,6 +41,8 @@ int cm_sys_renameat2(int dirfd, const char *from, const char *to, unsigned flags
 int cm_sys_unlinkat(int dirfd, const char *name, int flags);
 int cm_sys_close(int fd);
 int64_t cm_sys_result(const struct cm_aio_req *req, int64_t res);
+bool cm_sys_hold(struct cm_aio_req *req, int res);
+bool cm_sys_unhold(unsigned inflight, struct cm_aio_req **req, int *res);
 void cm_sys_point(const char *name);
 uint64_t cm_sys_tune(const char *name, uint64_t value);
 
@@ -109,6 +115,21 @@ static inline int64_t cm_sys_result(const struct cm_aio_req *req, int64_t res)
 {
     (void) req;
     return res;
+}
+
+static inline bool cm_sys_hold(struct cm_aio_req *req, int res)
+{
+    (void) req;
+    (void) res;
+    return false;
+}
+
+static inline bool cm_sys_unhold(unsigned inflight, struct cm_aio_req **req, int *res)
+{
+    (void) inflight;
+    (void) req;
+    (void) res;
+    return false;
 }
 
 #define CM_POINT(name) ((void) 0)

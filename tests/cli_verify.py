@@ -276,6 +276,18 @@ def test_flips():
         check(verify(d)[0] == 0, f"{base} is sound again")
 
 
+def test_order():
+    """Two rows that changed places: these two devices are named, and none between them."""
+    d = f"{WORK}/copy"
+    shutil.rmtree(d, ignore_errors=True)
+    shutil.copytree(f"{WORK}/tar", d)
+    moved = {row(d, 5)["device_id"], row(d, 20)["device_id"]}
+    change_rows(d, lambda r: swap(r, 5, 20))
+    found = json.loads(run("verify", d, "--json").stdout)["findings"]
+    named = {f["device_id"] for f in found if "not in the order" in f["what"]}
+    check(named == moved, f"rows 5 and 20 swapped: {named}")
+
+
 def test_sample():
     r = run("verify", f"{WORK}/tar", "--sample", "10", "--seed", "7", "--json")
     first = json.loads(r.stdout)
@@ -339,7 +351,7 @@ def main():
         mint("tar", "--count", "200", "--batch", "31")
         mint("tree", "--count", "60", "--layout", "tree")
         mint("der", "--count", "20", "--encoding", "der", "--id-pattern", "d:{seq}")
-        for test in (test_damage, test_flips, test_sample, test_show, test_extract):
+        for test in (test_damage, test_flips, test_order, test_sample, test_show, test_extract):
             test()
     finally:
         shutil.rmtree(WORK, ignore_errors=True)

@@ -75,11 +75,12 @@ def asn1crypto():
     return asn1crypto
 
 
-def enter_place(prefix):
-    """A new directory to work in, removed at the end; the seed is printed."""
+def enter_place(prefix, memory=False):
+    """A new directory to work in, removed at the end; in memory if that is wanted and to be had. The seed is printed."""
     assert CERTMILL, "CERTMILL: the program to test"
     print(f"CM_SEED={SEED}", flush=True)
-    place = tempfile.mkdtemp(prefix=f"certmill-{prefix}-")
+    where = "/dev/shm" if memory and os.access("/dev/shm", os.W_OK) else None
+    place = tempfile.mkdtemp(prefix=f"certmill-{prefix}-", dir=where)
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     atexit.register(os.chdir, "/")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -265,8 +265,8 @@ def statements_cut(server):
     """The server's own limits, a lock that is not given back, a backend that is terminated."""
     book = Base()
     kit.check(reserve(book.url, 1, ["a"]).code == 0)
-    p = start(server.url(book.database, options="-cstatement_timeout=100"), 2, ["b"], hold=True)
-    time.sleep(0.5)
+    p = start(server.url(book.database, options="-cstatement_timeout=700"), 2, ["b"], hold=True)
+    time.sleep(1)
     refused(end(p), 3, "statement timeout", "raise statement_timeout")
     holder = subprocess.Popen([f"{server.bindir}/psql", "-h", server.place, "-p", str(server.port), "-U",
                                postgres.SUPERUSER, "-d", book.database, "-Xqc",
@@ -398,14 +398,15 @@ def commits_lost(server):
         server.stop("immediate")
         return False
 
-    for at_commit, code, word, held in ((answer_lost, 0, "", True), (request_lost, 3, "nothing was reserved", False),
-                                        (server_not_told, 3, "nothing was reserved", False),
-                                        (terminated, 3, "nothing was reserved", False),
-                                        (never_back, 3, "not known, resume the run", True),
-                                        (crashed_after, 0, "", True)):
+    nothing = "nothing was reserved"
+    for at_commit, wait, code, word, held in ((answer_lost, 9000, 0, "", True), (request_lost, 9000, 3, nothing, False),
+                                              (server_not_told, 3000, 3, nothing, False),
+                                              (terminated, 9000, 3, nothing, False),
+                                              (never_back, 1000, 3, "not known, resume the run", True),
+                                              (crashed_after, 9000, 0, "", True)):
         proxy = Proxy(server.port, at_commit)
         url = server.url(book.database, port=proxy.port, sslmode="disable", gssencmode="disable")
-        p = start(url, 2, ["b", "c"], wait=2500)
+        p = start(url, 2, ["b", "c"], wait=wait)
         kit.check(proxy.done.wait(kit.PATIENCE), f"{at_commit.__name__}: the COMMIT was not seen")
         if server.process is None:
             server.start()
@@ -415,6 +416,28 @@ def commits_lost(server):
         r = reserve(book.url, 2, ["b", "c"])
         kit.check(r.code == 0 and len(book.holders()) == 3, f"{at_commit.__name__}: the same run again:", r)
         kit.check(release(book.url, 2).code == 0)
+
+
+def file_is_durable():
+    """The last thing that a commit to a file does is to sync the directory that the journal is gone from."""
+    if kit.SLOW or not kit.tool("strace", "strace"):
+        return
+    book = File()
+    kit.check(reserve(book.url, 1, ["a"]).code == 0)
+    with open("one", "w", encoding="ascii") as f:
+        f.write("b\n")
+    with open("one", "rb") as f:
+        r = kit.run(["strace", "-y", "-o", "calls", "-e", "trace=unlink,fsync,fdatasync", TOOL, "reserve", book.url, "1000",
+                     CA, run_id(2), "-"], stdin=f)
+    if r.code != 0 and b"ptrace" in r.err:
+        kit.skip("strace may not trace here")
+        return
+    with open("calls", encoding="ascii") as f:
+        calls = [line for line in f if line.startswith(("unlink", "fsync", "fdatasync"))]
+    gone = [i for i, line in enumerate(calls) if line.startswith(f'unlink("{book.path}-journal")')]
+    kit.check(r.code == 0 and len(gone) == 1, "one commit", r, *calls)
+    kit.check(any(f"<{book.path}>" in line for line in calls[:gone[0]]), "the file is synced first", *calls)
+    kit.check(any(f"<{os.path.dirname(book.path)}>" in line for line in calls[gone[0]:]), "the directory last", *calls)
 
 
 def file_trouble():
@@ -457,6 +480,7 @@ def main():
         races(kind, 6, hold=False)
         kills(kind, 3 if kit.SLOW else 8)
         figures(kind)
+    file_is_durable()
     file_trouble()
     if server:
         races(Base, 6, hold=True)

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Goal: the process may die at any of its named points, when it passes it first, again or last, while it mints or while
+it resumes, and a resume brings the rest. Method: the points come from the program itself (certmill-faulty --points); a run
+that is traced tells how often each is passed; then a run for each. What is left is checked by check_fleet.py, and nothing
+that was committed may have changed. A point that no run passes is a failure: then nobody has tested it."""
+
+import os
+import re
+import shutil
+import sys
+
+import run_kit as run
+from run_kit import check_fleet, kit
+
+# A run that stops in the middle, with leftovers of every kind: its fifth commit is not on record any more.
+INTERRUPT = "kill point@journal.write 8"
+KINDS = (("tar", "posix"), ("tar", "uring"), ("tree", "posix"))
+
+
+def hits_of(trace):
+    """point -> how often, and the rest of the line when it was killed there"""
+    found = {}
+    with open(trace, "rb") as f:
+        for line in f:
+            m = re.match(rb"point ([^ \n]+)", line)
+            if m:
+                found[m[1].decode()] = found.get(m[1].decode(), 0) + 1
+    return found
+
+
+def traced(args):
+    if os.path.exists("trace"):
+        os.unlink("trace")
+    r = run.mill(args, f"{run.BOUNDS};trace trace")
+    kit.check(r.code == 0, "without a kill:", r)
+    return hits_of("trace")
+
+
+def finish(out, snaps, title):
+    """Resumes, and looks."""
+    r = run.mill(["resume", "--quiet", out])
+    if snaps[-1]["journal"][0] == 0:
+        kit.check(r.code == 2 and b"mint again" in r.err and run.nothing_yet(out, snaps[-1]), title, r)
+        return
+    kit.check(r.code == 0, title, r)
+    for snap in snaps:
+        found = check_fleet.check(out, run.IDS, "ca/ca.pem", committed_before=snap, ended=True)
+        kit.check(found == [], title, *found[:10])
+
+
+def at_each(hits, title, attempt):
+    """attempt(plan, title) for each point's first, second and last passing: how many."""
+    n = 0
+    for point, count in hits.items():
+        for nth in sorted({1, min(2, count), count}):
+            attempt(f"{run.BOUNDS};kill point@{point} {nth}", f"{title}, killed at {point}, passing {nth} of {count}")
+            n += 1
+    return n
+
+
+def try_kind(layout, io):
+    """(kills while minting, kills while resuming, points that were passed)"""
+    args = run.mint_args("ca", "out", layout, io)
+
+    def mint(plan, title):
+        shutil.rmtree("out", ignore_errors=True)
+        r = run.mill(args, plan)
+        if kit.check(r.code == -9, title, r):
+            finish("out", [check_fleet.snapshot("out")], title)
+
+    def resume(plan, title):
+        run.copy("base", "out")
+        r = run.mill(["resume", "--quiet", "out"], plan)
+        if kit.check(r.code == -9, title, r):
+            finish("out", [base, check_fleet.snapshot("out")], title)
+
+    shutil.rmtree("out", ignore_errors=True)
+    minting = traced(args)
+    minted = at_each(minting, f"mint, {layout}, {io}", mint)
+    shutil.rmtree("out")
+    kit.check(run.mill(args, f"{run.BOUNDS};{INTERRUPT}").code == -9, "the base was not interrupted")
+    run.copy("out", "base")
+    base = check_fleet.snapshot("base")
+    kit.check(base["commits"] == 4 and base["is_open"], "the base:", base["commits"])
+    resuming = traced(["resume", "--quiet", "out"])
+    resumed = at_each(resuming, f"resume, {layout}, {io}", resume)
+    return minted, resumed, set(minting) | set(resuming)
+
+
+def main():
+    kit.enter_place("points", memory=True)
+    kit.ca_init("ca")
+    points = set(kit.must([run.FAULTY, "--points"]).out.decode().split())
+    passed = set()
+    print(f"{'':12}{'minting':>10}{'resuming':>10}   killed at a point's first, second and last passing")
+    for layout, io in KINDS:
+        minted, resumed, here = try_kind(layout, io)
+        passed |= here
+        print(f"{layout + ' ' + io:12}{minted:10}{resumed:10}", flush=True)
+    kit.check(points == passed, "points that no run passed:", *sorted(points - passed))
+    print(f"{len(points)} points")
+    kit.check(run.no_children(), "a process outlives the test")
+    return kit.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+/* Goal: the reader refuses every journal that contradicts itself, and says why; what stands behind a torn
+ * record is no reason as long as it is no record. Method: records that a sealer of the test's own makes, one
+ * case for each refusal. */
+#include "io/journalread.h"
+#include "tests/t_plant.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 64 << 10, SECTOR = 512 };
+
+static uint8_t file[FILE_MAX];
+
+static cm_err parse(size_t len, struct cm_journal_state *s, struct cm_error *err)
+{
+    return cm_journal_parse(cm_span(file, len), "journal", s, err);
+}
+
+/* A record of the test's own making, sealed as the format says. */
+static size_t put_record(size_t at, const char *json, uint8_t chain[32])
+{
+    const size_t len = (65 + strlen(json) + 1 + SECTOR - 1) / SECTOR * SECTOR;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+    cr_assert(at + len <= sizeof file);
+    memset(file + at, ' ', len);
+    memcpy(file + at + 65, json, strlen(json));
+    file[at + len - 1] = '\n';
+    cr_assert(EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(md, chain, 32) == 1 &&
+              EVP_DigestUpdate(md, file + at + 64, len - 64) == 1 &&
+              EVP_DigestFinal_ex(md, chain, NULL) == 1);
+    EVP_MD_CTX_free(md);
+    for (int i = 0; i < 32; i++) {
+        file[at + 2 * (size_t) i] = (uint8_t) "0123456789abcdef"[chain[i] >> 4];
+        file[at + 2 * (size_t) i + 1] = (uint8_t) "0123456789abcdef"[chain[i] & 15];
+    }
+    return at + len;
+}
+
+#define RUN "'type':'run','version':1"
+#define ATTEMPT(n, burned) "'type':'attempt','attempt':" #n ",'burned_bytes':" #burned
+#define RESERVE(first)                                                                                       \
+    "'type':'reserve','first':" #first ",'at_most':7,'prefixes':['1111111111111111','2222222222222222']"
+#define XXH "00112233445566778899aabbccddeeff"
+#define COMMIT(n, devices, bytes, units, seqs, prefixes)                                                     \
+    "'type':'commit','commit':" #n ",'devices':" #devices ",'manifest_bytes':" #bytes ",'rows_xxh3':'" XXH   \
+    "','units':" units ",'seqs':" seqs ",'prefixes':" prefixes ",'reserve':null"
+#define END(state, unused, burned)                                                                           \
+    "'type':'end','state':'" state "','signatures':3,'unused':" unused ",'burned_bytes':" #burned
+#define BEGUN RUN, ATTEMPT(1, 0), RESERVE(0)
+#define ONE COMMIT(1, 5, 4096, "[[0,8,8]]", "[[1,5]]", "[[0,0]]")
+
+/* What stands before, and the record that is wrong: the last. */
+static const struct {
+    const char *record[8];
+    const char *says; /* NULL: it is right */
+} cases[] = {
+    { { BEGUN, ONE, COMMIT(2, 6, 8192, "[[0,9,9],[1,0,0]]", "[[7,7]]", "[[1,1]]"), END("stopped", "[]", 0) },
+      NULL },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), ATTEMPT(2, 70), RESERVE(2) }, NULL },
+    { { BEGUN, END("failed", "[]", 10) }, NULL },
+    { { RUN, ATTEMPT(1, 0), ATTEMPT(2, 0), RESERVE(0) }, NULL },
+    { { "#[]" }, "not a JSON object" },
+    { { "#{\"record\":0,\"type\":\"run\",\"version\":1,}" }, "not a JSON object" },
+    { { "#{\"record\":0,\"type\":\"run\",\"version\":1,\"version\":1}" }, "not a JSON object" },
+    { { "#{\"record\":1,\"type\":\"run\",\"version\":1}" }, "it has the number 1" },
+    { { "#{\"record\":\"0\",\"type\":\"run\",\"version\":1}" }, "record is not a whole number" },
+    { { "#{\"record\":0,\"version\":1}" }, "type is not a string" },
+    { { "'type':'run'" }, "version is not a whole number" },
+    { { "'type':'run','version':-1" }, "version is not a whole number" },
+    { { "'type':'run','version':2" }, "format version 2" },
+    { { ATTEMPT(1, 0) }, "the first record" },
+    { { RUN, RUN }, "the first record" },
+    { { RUN, "'type':'nonsense'" }, "unknown type" },
+    { { RUN, RESERVE(0) }, "no attempt is under way" },
+    { { RUN, END("stopped", "[]", 0) }, "no attempt is under way" },
+    { { BEGUN, END("stopped", "[]", 0), ONE }, "no attempt is under way" },
+    { { BEGUN, END("stopped", "[]", 0), END("stopped", "[]", 0) }, "no attempt is under way" },
+    { { RUN, ATTEMPT(2, 0) }, "attempt: not the number" },
+    { { BEGUN, END("failed", "[]", 10), ATTEMPT(2, 9) }, "less is burned" },
+    { { RUN, "'type':'attempt','burned_bytes':0" }, "attempt is not a whole number" },
+    { { RUN, "'type':'attempt','attempt':1" }, "burned_bytes is not a whole number" },
+    { { RUN, ATTEMPT(1, 0), RESERVE(1) }, "not the number of the next prefix" },
+    { { BEGUN, RESERVE(0) }, "not the number of the next prefix" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':0,'prefixes':[]" }, "no certificate fits" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':4294967296,'prefixes':[]" },
+      "no certificate" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','at_most':1,'prefixes':[]" }, "first is not" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'prefixes':[]" }, "at_most is not" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':1" }, "prefixes is not an array" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':1,'prefixes':['111111111111111']" },
+      "hex" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':1,'prefixes':['111111111111111A']" },
+      "hex" },
+    { { RUN, ATTEMPT(1, 0), "'type':'reserve','first':0,'at_most':1,'prefixes':[7]" }, "hex" },
+    { { BEGUN, COMMIT(2, 5, 4096, "[]", "[]", "[]") }, "not what follows" },
+    { { BEGUN, COMMIT(1, 0, 4096, "[]", "[]", "[]") }, "not what follows" },
+    { { BEGUN, COMMIT(1, 1, 0, "[]", "[]", "[]") }, "not what follows" },
+    { { BEGUN, ONE, COMMIT(2, 5, 8192, "[]", "[]", "[]") }, "not what follows" },
+    { { BEGUN, ONE, COMMIT(2, 6, 4096, "[]", "[]", "[]") }, "not what follows" },
+    { { BEGUN, "'type':'commit'" }, "commit is not a whole number" },
+    { { BEGUN, "'type':'commit','commit':1" }, "devices is not" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1" }, "manifest_bytes is not" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1,'manifest_bytes':1" }, "rows_xxh3 is not a string" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1,'manifest_bytes':1,'rows_xxh3':'00'" },
+      "rows_xxh3: not" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1,'manifest_bytes':1,'rows_xxh3':'" XXH "'" },
+      "units is not" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[0,1]]", "[]", "[]") }, "units: not 3 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[7]", "[]", "[]") }, "units: not 3 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[0,-1,0]]", "[]", "[]") }, "units: not 3 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[0,'1',0]]", "[]", "[]") }, "units: not 3 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[0,9223372036854775807,0]]", "[]", "[]") },
+      "units: not 3 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[1073741824,0,0]]", "[]", "[]") }, "out of bounds" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[[1,8,8],[0,8,8]]", "[]", "[]") }, "left behind" },
+    { { BEGUN, ONE, COMMIT(2, 6, 8192, "[[0,7,8]]", "[]", "[]") }, "shorter" },
+    { { BEGUN, ONE, COMMIT(2, 6, 8192, "[[0,8,7]]", "[]", "[]") }, "shorter" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "7", "[]") }, "seqs is not an array" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "[[5,1]]", "[]") }, "backwards" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "[[1,5],[5,6]]", "[]") }, "were there before" },
+    { { BEGUN, ONE, COMMIT(2, 6, 8192, "[]", "[[3,8]]", "[]") }, "were there before" },
+    { { BEGUN, ONE, COMMIT(2, 6, 8192, "[]", "[[6,6]]", "[[0,1]]") }, "were there before" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "[[1,5]]", "[[0,2]]") }, "did not reserve" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "[[1,5]]", "7") }, "prefixes is not an array" },
+    { { BEGUN, END("stopped", "[]", 9), ATTEMPT(2, 9), ONE }, "did not reserve" },
+    { { BEGUN, ONE, END("stopped", "[[0,1]]", 0) }, "or that was used" },
+    { { BEGUN, ONE, END("stopped", "[[2,2]]", 0) }, "did not reserve" },
+    { { BEGUN, END("stopped", "[]", 9), ATTEMPT(2, 9), END("stopped", "[[1,1]]", 9) }, "did not reserve" },
+    { { BEGUN, ONE, END("stopped", "[[1,1],[1,1]]", 0) }, "were there before" },
+    { { BEGUN, END("running", "[]", 0) }, "none of complete" },
+    { { BEGUN, "'type':'end'" }, "state is not a string" },
+    { { BEGUN, "'type':'end','state':'failed'" }, "signatures is not" },
+    { { BEGUN, "'type':'end','state':'failed','signatures':0" }, "burned_bytes is not" },
+    { { BEGUN, "'type':'end','state':'failed','signatures':0,'burned_bytes':0" }, "unused is not an array" },
+    { { RUN, ATTEMPT(1, 5), END("failed", "[]", 4) }, "burned_bytes: less" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1,'manifest_bytes':1,'rows_xxh3':'" XXH
+               "','units':[],'seqs':[],'prefixes':[],'reserve':7" },
+      "first is not" },
+};
+
+static size_t put_case(size_t i)
+{
+    uint8_t chain[32] = { 0 };
+    size_t len = 0;
+
+    for (size_t n = 0; n < CM_COUNT(cases[i].record) && cases[i].record[n] != NULL; n++) {
+        const char *text = cases[i].record[n];
+        char json[1024];
+        if (text[0] == '#')
+            (void) snprintf(json, sizeof json, "%s", text + 1);
+        else
+            (void) snprintf(json, sizeof json, "{'record':%zu,%s}", n, text);
+        for (char *c = json; *c != '\0'; c++)
+            *c = *c == '\'' ? '"' : *c;
+        len = put_record(len, json, chain);
+    }
+    return len;
+}
+
+Test(journalread, every_contradiction)
+{
+    for (size_t i = 0; i < CM_COUNT(cases); i++) {
+        struct cm_journal_state s = { 0 };
+        struct cm_error err = { 0 };
+        const cm_err rc = parse(put_case(i), &s, &err);
+        cr_expect_eq(rc, cases[i].says == NULL ? CM_OK : CM_E_INPUT, "case %zu: %d, %s", i, (int) rc,
+                     err.what);
+        cr_expect(cases[i].says == NULL || strstr(err.what, cases[i].says) != NULL, "case %zu: %s", i,
+                  err.what);
+        cm_journal_state_done(&s);
+    }
+}
+
+/* Something that is no record of ours behind a torn one: only a record's beginning counts. */
+Test(journalread, what_stands_behind_a_torn_record)
+{
+    struct cm_journal_state s = { 0 };
+    struct cm_error err = { 0 };
+    size_t len = put_case(0);
+
+    cr_assert_eq(parse(len, &s, &err), CM_OK, "%s", err.what);
+    const uint64_t sound = s.at.records;
+    cm_journal_state_done(&s);
+    memset(file + len, 'a', 4 * SECTOR); /* hex digits, but no record */
+    file[len + 2 * SECTOR - 1] = '\n';
+    memset(file + len + 2 * SECTOR + 64, ' ', SECTOR - 64);
+    file[len + 3 * SECTOR - 1] = '\n';
+    cr_assert_eq(parse(len + 4 * SECTOR, &s, &err), CM_OK, "%s", err.what);
+    cr_expect(s.at.records == sound && s.at.length == len && s.file_bytes == len + 4 * SECTOR);
+    cm_journal_state_done(&s);
+    memcpy(file + len + 3 * SECTOR + 64, " {\"record\":", 11);
+    cr_expect_eq(parse(len + 4 * SECTOR, &s, &err), CM_E_INPUT);
+    file[len + 3 * SECTOR + 63] = 'G';
+    cr_expect_eq(parse(len + 4 * SECTOR, &s, &err), CM_OK, "%s", err.what);
+    cm_journal_state_done(&s);
+}
+
+Test(journalread, what_is_no_file)
+{
+    struct t_place t;
+    struct cm_journal_state s = { 0 };
+    struct cm_error err = { 0 };
+
+    t_place_open(&t);
+    cr_expect_eq(cm_journal_read(t.dir.fd, t.out, &s, &err), CM_E_END);
+    cr_assert_eq(symlinkat("elsewhere", t.dir.fd, "journal"), 0);
+    cr_expect_eq(cm_journal_read(t.dir.fd, t.out, &s, &err), CM_E_IO);
+    cr_assert_eq(unlinkat(t.dir.fd, "journal", 0), 0);
+    cr_assert_eq(mkdirat(t.dir.fd, "journal", 0700), 0);
+    cr_expect_eq(cm_journal_read(t.dir.fd, t.out, &s, &err), CM_E_INPUT);
+    cr_assert_eq(unlinkat(t.dir.fd, "journal", AT_REMOVEDIR), 0);
+    int fd = openat(t.dir.fd, "journal", O_WRONLY | O_CREAT, 0600);
+    cr_expect_eq(cm_journal_read(t.dir.fd, t.out, &s, &err), CM_E_END,
+                 "empty: killed before its first record");
+    cr_assert_eq(ftruncate(fd, (off_t) 1 << 31), 0);
+    cr_expect_eq(cm_journal_read(t.dir.fd, t.out, &s, &err), CM_E_INPUT, "no memory is asked for that");
+    (void) close(fd);
+    t_place_close(&t);
+}
