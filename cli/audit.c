@@ -314,7 +314,8 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
     cm_err rc = CM_OK;
 
     CM_ASSERT(conf->workers > 0);
-    if (conf->deep)
+    rc = cm_asked_open(conf->fleet, &a.asked, err);
+    if (rc == CM_OK && conf->deep)
         rc = audit_authority(&a, err);
     if (rc == CM_OK && conf->sample > 0)
         rc = cm_audit_pick(&a, &sample, &a.sample_count, err);
@@ -333,7 +334,9 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
                                       .keys_encrypted = atomic_load(&a.keys_encrypted),
                                       .keys_absent = atomic_load(&a.keys_absent),
                                       .superseded = atomic_load(&a.superseded),
-                                      .damaged = atomic_load(&a.damaged) };
+                                      .damaged = atomic_load(&a.damaged),
+                                      .books = a.books };
+    cm_asked_close(a.asked);
     cm_extsort_close(a.ids);
     cm_extsort_close(a.places);
     free(sample);

@@ -10,6 +10,9 @@
  *   audit.c         threads, the cutting of the manifest into chunks of rows
  *   audit_rows.c    one chunk: its rows are parsed, read in large pieces, judged
  *   audit_set.c     what only the whole fleet shows: repeats, gaps, counts
+ *   audit_asked.c   a row against the request and the journal's commits
+ *   audit_journal.c the journal against run.json and the manifest
+ *   audit_books.c   serial prefixes and signatures against burned.ndjson
  *   audit_dirs.c    what lies in its directories
  *   audit_sample.c  which rows a sample takes
  *
@@ -35,7 +38,14 @@ struct cm_audit_conf {
     bool keys_absent; /* no key of the run may be there; else: none of those that were purged */
 };
 
+/* Certificates that the CA signed and nobody got. */
+struct cm_audit_books {
+    uint64_t burned_prefixes, burned_at_most; /* burned.ndjson: certificates under them at most */
+    uint64_t open_at_most;                    /* the same of an attempt that neither ended nor was resumed */
+};
+
 struct cm_audit_result {
+    struct cm_audit_books books;
     uint32_t workers;        /* threads that ran */
     uint64_t rows;           /* that were judged */
     uint64_t octets;         /* of manifest, bundles and keys that were read */

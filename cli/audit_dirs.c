@@ -120,14 +120,41 @@ static cm_err take_side_name(void *arg, const char *name, struct cm_error *err)
     return CM_OK;
 }
 
+/* What may lie at the top, and whether it is a directory. */
+static const struct {
+    const char *name;
+    bool directory;
+} tops[] = {
+    { "run.json", false }, { "ca.pem", false },        { "manifest.ndjson", false }, { "journal", false },
+    { "index", false },    { "burned.ndjson", false }, { "chains", true },           { "keys", true },
+};
+
 static cm_err take_root_name(void *arg, const char *name, struct cm_error *err)
 {
     struct cm_audit *a = arg;
+    struct stat st;
+    size_t i = 0;
 
     (void) err;
-    if (has_suffix(name, ".part") && !a->unclean)
+    while (i < CM_COUNT(tops) && strcmp(name, tops[i].name) != 0)
+        i++;
+    if (i == CM_COUNT(tops)) {
+        if (!has_suffix(name, ".part"))
+            cm_audit_find(a, NULL, CM_FINDING_NO_ROW, name, CM_FINDING_NO_OFFSET,
+                          "a file that a fleet does not have");
+        else if (!a->unclean)
+            cm_audit_find(a, NULL, CM_FINDING_NO_ROW, name, CM_FINDING_NO_OFFSET,
+                          "unfinished, though the run says that it ended");
+        return CM_OK;
+    }
+    if (fstatat(cm_fleet_fd(a->fleet), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return CM_OK; /* it went while we looked */
+    if (tops[i].directory ? !S_ISDIR(st.st_mode) : !S_ISREG(st.st_mode))
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, name, CM_FINDING_NO_OFFSET, "not a %s",
+                      tops[i].directory ? "directory" : "regular file");
+    else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, name, CM_FINDING_NO_OFFSET,
-                      "unfinished, though the run says that it ended");
+                      "mode %04o: others can change it: chmod go-w it", (unsigned) st.st_mode & 07777);
     return CM_OK;
 }
 

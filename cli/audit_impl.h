@@ -2,6 +2,7 @@
 #define CM_CLI_AUDIT_IMPL_H
 
 #include "cli/audit.h"
+#include "cli/audit_asked.h"
 #include "engine/audit.h"
 #include "engine/secret.h"
 #include "io/extsort.h"
@@ -41,6 +42,8 @@ struct cm_audit {
     bool unclean;           /* the run did not end: unfinished files are to be expected */
     const uint64_t *sample; /* offsets of rows, ascending; NULL: all rows */
     size_t sample_count;
+    struct cm_asked *asked;      /* what rows must agree with */
+    struct cm_audit_books books; /* when the threads have ended */
 
     pthread_mutex_t cut_lock; /* guards the next three */
     uint32_t lanes;           /* threads that got their memory */
@@ -104,7 +107,9 @@ CM_MUST_CHECK cm_err cm_audit_set(struct cm_audit *a, struct cm_error *err);
 /* The directories alone: for a sample, too. */
 CM_MUST_CHECK cm_err cm_audit_dirs(struct cm_audit *a, struct cm_error *err);
 /* What the journal says of the run, against what is there. */
-void cm_audit_journal(struct cm_audit *a);
+CM_MUST_CHECK cm_err cm_audit_journal(struct cm_audit *a, struct cm_error *err);
+/* Serial prefixes and signatures: is every one accounted for? Fills a->books. */
+CM_MUST_CHECK cm_err cm_audit_books(struct cm_audit *a, struct cm_error *err);
 
 /* The segments or shards that lie in one side's directory, ascending; malloced. */
 struct cm_audit_side {

@@ -58,6 +58,18 @@ static void check_common(struct cm_audit_lane *lane, const struct cm_audit_slot 
     }
 }
 
+struct about_row {
+    struct cm_audit_lane *lane;
+    const struct cm_audit_slot *slot;
+};
+
+static void take_about_row(void *arg, const char *what)
+{
+    const struct about_row *about = arg;
+
+    find_in_row(about->lane, about->slot, what);
+}
+
 /* A row against the run. False: it can't be followed further. */
 static bool row_fits_run(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
 {
@@ -70,6 +82,7 @@ static bool row_fits_run(struct cm_audit_lane *lane, const struct cm_audit_slot 
     if (strcmp(row->profile, run->profile) != 0)
         find_in_row(lane, s, "profile: not that of run.json");
     check_common(lane, s);
+    cm_asked_check(lane->audit->asked, row, take_about_row, &(struct about_row) { lane, s });
     if (seq < run->start || seq - run->start >= run->requested)
         find_in_row(lane, s, "seq: a number that the request does not have");
     if (row->has_key != run->keys)

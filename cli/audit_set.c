@@ -355,7 +355,8 @@ static cm_err audit_set(struct cm_audit *a, bool whole, struct cm_error *err)
         check_unnamed(set);
     cm_fd_close(&set->unit.tar.fd);
     check_run(a);
-    cm_audit_journal(a);
+    if (rc == CM_OK)
+        rc = cm_audit_journal(a, err);
     set_free(set);
     return rc;
 }

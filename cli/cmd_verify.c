@@ -131,6 +131,10 @@ static void print_summary(const struct opts *opts, const struct cm_fleet *fleet,
     for (size_t i = 0; i < UNCHECKED; i++)
         if (not [i].count > 0)
             (void) printf("not checked: %llu %s\n", (ull) not [i].count, not [i].what);
+    (void) printf("signatures: %llu in rows, at most %llu under %llu burned serial prefixes%s\n",
+                  (ull) cm_fleet_journal(fleet)->at.devices, (ull) r->books.burned_at_most,
+                  (ull) r->books.burned_prefixes,
+                  r->books.open_at_most > 0 ? "; a resume will tell of those that were under way" : "");
     (void) printf("%.2f s with %u worker%s: %.0f devices/s, %.0f for each second of processor time\n",
                   t->wall, r->workers, r->workers == 1 ? "" : "s", (double) r->rows / t->wall,
                   t->cpu > 0 ? (double) r->rows / t->cpu : 0);
@@ -174,6 +178,13 @@ static cm_err print_json(const struct opts *opts, const struct cm_fleet *fleet,
                   "findings", cm_findings_json(findings), "seconds", t->wall, "cpu_seconds", t->cpu,
                   "devices_per_second", (double) r->rows / t->wall);
 
+    if (result != NULL)
+        (void) json_object_set_new(result, "signatures",
+                                   json_pack("{s:I s:I s:I s:I}", "rows",
+                                             (json_int_t) cm_fleet_journal(fleet)->at.devices,
+                                             "burned_prefixes", (json_int_t) r->books.burned_prefixes,
+                                             "burned_at_most", (json_int_t) r->books.burned_at_most,
+                                             "open_at_most", (json_int_t) r->books.open_at_most));
     if (result != NULL && r->sampled)
         (void) json_object_set_new(result, "seed", json_integer((json_int_t) seed));
     if (result != NULL && json_object_update_new(result, past_json(fleet, r)) != 0)

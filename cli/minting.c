@@ -133,7 +133,7 @@ static cm_err open_sinks(struct cm_minting *m, struct cm_error *err)
         .first_unit = before != NULL && before->units > 0 ? before->unit[before->units - 1].number + 1 : 0,
         .manifest_from = before != NULL ? before->manifest_bytes : 0,
     };
-    const struct cm_sink_ops *bundles = cm_sink_find(cm_request_layout(layout));
+    const struct cm_sink_ops *bundles = cm_sink_find(cm_request_layout((int) layout));
     const struct cm_sink_ops *rows = cm_sink_find(layout == CM_LAYOUT_NONE ? "norows" : "ndjson");
 
     m->places.manifest_bytes = conf.manifest_from;

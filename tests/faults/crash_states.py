@@ -45,7 +45,7 @@ SPARE = [
     (r": nothing$", ALWAYS, "nothing was waiting for it"),
     (r"sync of index.part", ALWAYS, "readers check its pages, and make a damaged one again"),
     (r"sync of journal: attempt", ALWAYS, "the reservation behind it covers it"),
-    (r", killed: sync of (journal|manifest|burned)", SOMETIMES, "of a commit that the kill cut off"),
+    (r", killed: (rename|sync of (journal|manifest|burned))", SOMETIMES, "of a commit that the kill cut off"),
     (r", killed: (sync|syncfs) of (?!journal|manifest|burned)", ALWAYS, "of a commit that the kill cut off"),
     (r"(sync|syncfs) of (chains|keys)", SOMETIMES, "the next one covers it in time, or a resume does"),
     (r"(run\.json|ca\.pem)\.part|the fleet: names", SOMETIMES, "the last one counts: a resume writes anew"),
@@ -232,7 +232,7 @@ class Explorer:
         if path == "journal":
             what = [r["type"] for o in covered for r, end in self.run.journal if o.offset < end <= o.offset + len(o.data)]
         elif any(o.kind in ("write", "truncate") for o in covered):
-            what = ["the end" if all(o.data == bytes(len(o.data)) for o in covered) else "data"]
+            what = ["data" if any(o.kind != "write" or o.data.strip(b"\0") for o in covered) else "the end"]
         else:
             what = ["names"] if covered else []
         return f"{'syncfs' if op.what == 'fs' else 'sync'} of {path}: " + (", ".join(sorted(set(what))) or "nothing")
