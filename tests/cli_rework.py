@@ -122,6 +122,9 @@ def reissues(base, layout):
         was = certificate_ids(d)
         must(run("reissue", d, *ids, "--reason", reason), 0, f"{layout}: reissue of {len(ids)}", f"minted {len(ids)} of")
         now = certificate_ids(d)
+        checker = subprocess.run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "check_fleet.py"),
+                                  d], capture_output=True, text=True)
+        check(checker.returncode == 0, f"{layout}: the independent checker: {checker.stdout[-400:]}{checker.stderr[-400:]}")
         for i, c in now.items():
             check(c[:-1] == was[i] if i in ids else c == was[i], f"{layout}: {i} has rows {c}, had {was[i]}")
             check(row_of(d, i)["certificate_id"] == c[-1], f"{layout}: show {i} gives another row than the newest")
