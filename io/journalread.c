@@ -85,7 +85,8 @@ static cm_err get_hex(const struct reader *r, const char *what, const char *text
     for (size_t i = 0; good && i < 2 * n; i++) {
         const int digit = hex_value(text[i]);
         good = digit >= 0;
-        out[i / 2] = (uint8_t) (i % 2 == 0 ? digit << 4 : out[i / 2] | digit);
+        if (good)
+            out[i / 2] = (uint8_t) (i % 2 == 0 ? digit << 4 : out[i / 2] | digit);
     }
     if (!good)
         REFUSE(r, "%s: not %zu lowercase hex digits", what, 2 * n);
