@@ -106,14 +106,19 @@ static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t ro
         [CM_AUDIT_SEQ] = "the same sequence number",
         [CM_AUDIT_PRIME] = "an RSA prime in common, which gives both keys away: the same",
     };
-    char id[128], other[128];
+    char id[128], other[128], text[400];
 
     id_at(a, row, id);
     id_at(a, other_row, other);
-    /* A doubled id or number is the manifest's own; the rest is what the certificates share. */
-    const char *const file = kind == CM_AUDIT_ID || kind == CM_AUDIT_SEQ ? "manifest.ndjson" : NULL;
-    cm_audit_find(a, id, row, file, row, "%s as %s, whose row is at offset %llu", what[kind], other,
-                  (ull) other_row);
+    (void) snprintf(text, sizeof text, "%s as %s, whose row is at offset %llu", what[kind], other,
+                    (ull) other_row);
+    cm_findings_add(a->conf->findings,
+                    &(struct cm_finding) { .device_id = id,
+                                           .what = text,
+                                           .file = "manifest.ndjson",
+                                           .offset = row,
+                                           .row = row,
+                                           .certificate = kind != CM_AUDIT_ID && kind != CM_AUDIT_SEQ });
 }
 
 /* The later of two rows has what the first had before. A prime in common condemns both.

@@ -59,7 +59,7 @@ static bool can_be_minted(const struct sentence *s, const struct cm_finding *f, 
 {
     struct cm_row row = { 0 };
     bool can = f->device_id != NULL && f->row != CM_FINDING_NO_ROW &&
-               (f->file == NULL || strcmp(f->file, "manifest.ndjson") != 0) &&
+               (f->certificate || f->file == NULL || strcmp(f->file, "manifest.ndjson") != 0) &&
                cm_fleet_row_at(s->fleet, f->row, &row, NULL, NULL) == CM_OK;
 
     *seq = can ? (uint64_t) row.seq : 0;

@@ -27,6 +27,7 @@ struct cm_finding {
     const char *file; /* in the fleet: "chains/000000.tar"; NULL: the fleet itself */
     uint64_t offset;  /* in the file, or CM_FINDING_NO_OFFSET */
     uint64_t row;     /* offset of the device's row, or CM_FINDING_NO_ROW */
+    bool certificate; /* what is wrong is in the certificate, though its row is what shows it */
 };
 
 struct cm_findings;
