@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { SORT_MEMORY = 8 << 20, TICK_MS = 250, USUAL_ROW = 4096 };
 
@@ -289,6 +290,15 @@ static cm_err audit_all(struct cm_audit *a, struct cm_error *err)
     return cm_audit_set(a, err);
 }
 
+const char *cm_audit_tmp_dir(const char *fleet)
+{
+    const char *const named = getenv("TMPDIR");
+
+    if (named != NULL && named[0] == '/' && access(named, W_OK | X_OK) == 0)
+        return named;
+    return access("/var/tmp", W_OK | X_OK) == 0 ? "/var/tmp" : fleet;
+}
+
 cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *out, struct cm_error *err)
 {
     const struct cm_fleet_run *run = cm_fleet_run(conf->fleet);
@@ -322,6 +332,9 @@ cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *
                                       .octets = atomic_load(&a.octets),
                                       .sampled = sample != NULL,
                                       .keys_encrypted = atomic_load(&a.keys_encrypted),
+                                      .keys_absent = atomic_load(&a.keys_absent),
+                                      .superseded = atomic_load(&a.superseded),
+                                      .damaged = atomic_load(&a.damaged),
                                       .books = a.books };
     cm_asked_close(a.asked);
     cm_extsort_close(a.ids);

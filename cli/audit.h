@@ -35,6 +35,7 @@ struct cm_audit_conf {
     uint64_t sample;  /* 0: every row */
     uint64_t seed;    /* of the sample */
     bool deep;        /* libcrypto's own opinion too (engine/deep.h) */
+    bool keys_absent; /* no key of the run may be there; else: none of those that were purged */
 };
 
 /* Certificates that the CA signed and nobody got. */
@@ -50,8 +51,13 @@ struct cm_audit_result {
     uint64_t octets;         /* of manifest, bundles and keys that were read */
     bool sampled;            /* false: every row, even where a sample was asked for */
     uint64_t keys_encrypted; /* of them: only their digests were compared */
+    uint64_t keys_absent;    /* of them: purged, or expected to be elsewhere */
+    uint64_t superseded;     /* of them: no longer in force */
+    uint64_t damaged;        /* of those: something is wrong with them, which is no finding any more */
 };
 
+/* Where sorting may spill to: files of tens of millions of devices need gigabytes. fleet: the last resort. */
+const char *cm_audit_tmp_dir(const char *fleet);
 CM_MUST_CHECK cm_err cm_audit_fleet(const struct cm_audit_conf *conf, struct cm_audit_result *out,
                                     struct cm_error *err);
 

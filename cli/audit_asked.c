@@ -111,7 +111,9 @@ void cm_asked_check(const struct cm_asked *asked, const struct cm_row *row, cm_a
         { differs(row->not_before, asked->not_before), "not_before: not what was asked" },
         { differs(row->not_after, asked->not_after), "not_after: not what was asked" },
         { id_differs(asked, row), "device_id: not what the id pattern makes of seq" },
-        { !cm_ranges_meets(&asked->journal->seqs, seq, seq), "seq: in no commit of the journal" },
+        { !cm_ranges_meets(&asked->journal->seqs, seq, seq) &&
+              !cm_ranges_meets(&asked->journal->again, seq, seq),
+          "seq: in no commit of the journal" },
         { bsearch(row->serial, asked->prefix, asked->prefixes, sizeof *asked->prefix, compare_prefixes) ==
               NULL,
           "serial: its prefix is in no commit of the journal" },

@@ -1,5 +1,6 @@
 #include "cli/audit_impl.h"
 #include "io/file.h"
+#include "io/journalread.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -79,6 +80,21 @@ struct listing {
     struct cm_audit_side *out;
 };
 
+/* Keys that were purged, or are expected to be elsewhere, must not be there. */
+static bool must_be_gone(struct cm_audit *a, uint32_t number, const char *shown)
+{
+    const struct cm_journal_state *journal = cm_fleet_journal(a->fleet);
+
+    if (number < journal->purged_before && journal->purging)
+        return true; /* which is a finding of its own */
+    if (number >= journal->purged_before && !a->conf->keys_absent)
+        return false;
+    cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
+                  number < journal->purged_before ? "keys that the journal says were purged"
+                                                  : "keys, where none are expected");
+    return true;
+}
+
 static cm_err take_side_name(void *arg, const char *name, struct cm_error *err)
 {
     const struct listing *l = arg;
@@ -89,6 +105,8 @@ static cm_err take_side_name(void *arg, const char *name, struct cm_error *err)
 
     (void) snprintf(shown, sizeof shown, "%s/%.256s", cm_audit_side_name[l->side], name);
     if (is_unit_name(name, a->run->tree, &number)) {
+        if (l->side == CM_FLEET_KEYS && must_be_gone(a, number, shown))
+            return CM_OK;
         if (l->side == CM_FLEET_KEYS)
             check_mode(a, fd, name, shown, a->run->tree ? 0700 : 0600);
         return side_push(l->out, number, err);

@@ -23,8 +23,15 @@ enum {
     CM_AUDIT_PLACE_RECORD = 29,                /* side, number, 16 octets (below), offset of the row */
 };
 
-/* What must not occur twice. */
-enum cm_audit_kind { CM_AUDIT_ID = 1, CM_AUDIT_SERIAL, CM_AUDIT_SPKI, CM_AUDIT_SEQ, CM_AUDIT_PRIME };
+/* What must not occur twice; AGAIN, the id and number of a device that was superseded, must. */
+enum cm_audit_kind {
+    CM_AUDIT_ID = 1,
+    CM_AUDIT_SERIAL,
+    CM_AUDIT_SPKI,
+    CM_AUDIT_SEQ,
+    CM_AUDIT_PRIME,
+    CM_AUDIT_AGAIN
+};
 
 /* Shared by all threads. */
 struct cm_audit {
@@ -47,7 +54,7 @@ struct cm_audit {
     struct cm_extsort *ids;    /* CM_AUDIT_ID_RECORD */
     struct cm_extsort *places; /* CM_AUDIT_PLACE_RECORD: tar: begin and end of a stretch of a segment that
                                   rows account for; tree: XXH3-128 of a file's name in its shard */
-    _Atomic uint64_t rows, octets, keys_encrypted;
+    _Atomic uint64_t rows, octets, keys_encrypted, keys_absent, superseded, damaged;
     _Atomic bool failed;
 
     pthread_mutex_t end_lock; /* guards the rest */
@@ -67,6 +74,8 @@ struct cm_audit_slot {
     uint64_t at;              /* its offset in the manifest */
     struct cm_span stored[2]; /* bundle and key as read, by cm_fleet_side */
     bool usable;              /* both could be read */
+    bool superseded;          /* another row took its place: what is wrong with it is counted, no finding */
+    bool damaged;             /* and something is */
 };
 
 /* One thread's. */
@@ -82,7 +91,7 @@ struct cm_audit_lane {
     struct cm_secret keys;        /* the same of keys */
     struct cm_fleet_file file[2]; /* the segments last read from, by side; fd -1: none */
     uint32_t file_number[2];
-    uint8_t ids[6 * CM_AUDIT_LINES][CM_AUDIT_ID_RECORD]; /* id, serial, key, number, two primes */
+    uint8_t ids[7 * CM_AUDIT_LINES][CM_AUDIT_ID_RECORD]; /* one of each kind, two primes */
     size_t ids_count;
     uint8_t places[2 * CM_AUDIT_LINES][CM_AUDIT_PLACE_RECORD];
     size_t places_count;

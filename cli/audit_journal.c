@@ -35,10 +35,13 @@ static void check_outcome(struct cm_audit *a, const struct cm_journal_state *j)
              "it ends before what the journal says is committed");
     if (run->state != CM_FLEET_OPEN && strcmp(j->ended, cm_fleet_state_name(run->state)) != 0)
         find(a, "run.json", CM_FINDING_NO_OFFSET, "outcome.state: not what the journal says");
-    if (run->state != CM_FLEET_OPEN && run->devices != j->at.devices)
+    if (run->state != CM_FLEET_OPEN && run->devices + run->superseded != j->at.devices)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
-                      "outcome.devices is %llu, the journal has %llu", (ull) run->devices,
-                      (ull) j->at.devices);
+                      "outcome.devices and superseded are %llu, the journal has %llu rows",
+                      (ull) (run->devices + run->superseded), (ull) j->at.devices);
+    if (j->purging)
+        cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "keys", CM_FINDING_NO_OFFSET,
+                      "purge-keys began at %s and did not end: give it again", j->purged_at);
 }
 
 /* The manifest's octets of each commit against their hash. */
@@ -115,7 +118,7 @@ cm_err cm_audit_journal(struct cm_audit *a, struct cm_error *err)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "manifest.ndjson", CM_FINDING_NO_OFFSET,
                       "%llu readable rows, and the journal has commits of %llu", (ull) rows,
                       (ull) j->at.devices);
-    if (cm_ranges_size(&j->seqs) != j->at.devices)
+    if (cm_ranges_size(&j->seqs) + cm_ranges_size(&j->again) != cm_journal_rows_in_force(j))
         find(a, "journal", CM_FINDING_NO_OFFSET,
              "the numbers of its commits are not as many as their devices");
     if (a->sample == NULL)

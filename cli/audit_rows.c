@@ -1,6 +1,7 @@
 #include "cli/audit_impl.h"
 #include "engine/xxh.h"
 #include "io/file.h"
+#include "io/journalread.h"
 #include "io/readat.h"
 
 typedef unsigned long long ull;
@@ -12,11 +13,22 @@ static const struct cm_place *place_of(const struct cm_audit_slot *s, enum cm_fl
     return side == CM_FLEET_KEYS ? &s->row.key : &s->row.chain;
 }
 
-static void find(struct cm_audit_lane *lane, const struct cm_audit_slot *s, enum cm_fleet_side side,
+/* Is there a key to check? Not where it was purged, or is expected to be elsewhere. */
+static bool has_key(const struct cm_audit_lane *lane, const struct cm_audit_slot *s)
+{
+    const struct cm_audit *a = lane->audit;
+
+    return a->run->keys && !a->conf->keys_absent && !cm_fleet_key_purged(a->fleet, &s->row);
+}
+
+static void find(struct cm_audit_lane *lane, struct cm_audit_slot *s, enum cm_fleet_side side,
                  const char *what)
 {
     const struct cm_place *p = place_of(s, side);
 
+    s->damaged = true;
+    if (s->superseded)
+        return;
     cm_audit_find(lane->audit, s->row.device_id, s->at, p->file, p->offset, "%s: %s",
                   side == CM_FLEET_KEYS ? "key" : "chain", what);
 }
@@ -80,6 +92,15 @@ static bool row_fits_run(struct cm_audit_lane *lane, const struct cm_audit_slot 
     return row->has_key == run->keys && row->tree == run->tree;
 }
 
+static void classify(struct cm_audit_lane *lane, struct cm_audit_slot *s)
+{
+    struct cm_audit *const a = lane->audit;
+
+    s->superseded = cm_journal_superseded(cm_fleet_journal(a->fleet), (uint64_t) s->row.seq, s->at) != NULL;
+    atomic_fetch_add(&a->superseded, s->superseded);
+    atomic_fetch_add(&a->keys_absent, a->run->keys && !has_key(lane, s));
+}
+
 /* The lines of the chunk, parsed, into the slots. */
 static cm_err parse_lines(struct cm_audit_lane *lane, struct cm_error *err)
 {
@@ -102,7 +123,7 @@ static cm_err parse_lines(struct cm_audit_lane *lane, struct cm_error *err)
             cm_audit_find(lane->audit, NULL, line->offset, "manifest.ndjson", line->offset,
                           "a row that can't be read: %s", why.what);
         else if (row_fits_run(lane, s))
-            lane->slots++;
+            classify(lane, &lane->slot[lane->slots++]);
         else
             cm_rowread_done(&s->row);
     }
@@ -125,6 +146,18 @@ static void note_id(struct cm_audit_lane *lane, enum cm_audit_kind kind, const v
     cm_audit_put_be(record + 17, at, 8);
 }
 
+/* The rows of a device that was superseded must have one id. */
+static void note_again(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
+{
+    const uint64_t seq = (uint64_t) s->row.seq;
+    char text[CM_ROW_NAME_MAX + 32];
+
+    if (cm_journal_superseded(cm_fleet_journal(lane->audit->fleet), seq, 0) == NULL)
+        return;
+    const int len = snprintf(text, sizeof text, "%llu/%s", (ull) seq, s->row.name);
+    note_id(lane, CM_AUDIT_AGAIN, text, (size_t) len, s->at);
+}
+
 static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s,
                      const struct cm_audit_ids *ids)
 {
@@ -136,8 +169,11 @@ static void note_ids(struct cm_audit_lane *lane, const struct cm_audit_slot *s,
     if (lane->audit->sample != NULL)
         return;
     cm_audit_put_be(seq, (uint64_t) s->row.seq, sizeof seq);
-    note_id(lane, CM_AUDIT_SEQ, seq, sizeof seq, s->at);
-    note_id(lane, CM_AUDIT_ID, s->row.device_id, strlen(s->row.device_id), s->at);
+    if (!s->superseded) {
+        note_id(lane, CM_AUDIT_SEQ, seq, sizeof seq, s->at);
+        note_id(lane, CM_AUDIT_ID, s->row.device_id, strlen(s->row.device_id), s->at);
+    }
+    note_again(lane, s);
     if (memcmp(ids->serial, none.serial, sizeof none.serial) != 0)
         note_id(lane, CM_AUDIT_SERIAL, ids->serial, sizeof ids->serial, s->at);
     if (memcmp(ids->spki_sha256, none.spki_sha256, sizeof none.spki_sha256) != 0)
@@ -160,7 +196,7 @@ static uint8_t *note_place(struct cm_audit_lane *lane, enum cm_fleet_side side, 
 
 struct reporting {
     struct cm_audit_lane *lane;
-    const struct cm_audit_slot *slot;
+    struct cm_audit_slot *slot;
 };
 
 static void take_report(void *arg, const struct cm_evidence *ev, const char *what)
@@ -170,11 +206,15 @@ static void take_report(void *arg, const struct cm_evidence *ev, const char *wha
     const struct cm_place *p = place_of(r->slot, about_key ? CM_FLEET_KEYS : CM_FLEET_CHAINS);
 
     (void) ev;
+    r->slot->damaged = true;
+    if (r->slot->superseded)
+        return;
     cm_audit_find(r->lane->audit, r->slot->row.device_id, r->slot->at, p->file, p->offset, "%s", what);
 }
 
-static void judge(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
+static void judge(struct cm_audit_lane *lane, struct cm_audit_slot *s)
 {
+    const bool keyed = has_key(lane, s);
     const struct cm_row *row = &s->row;
     const struct cm_evidence ev = {
         .facts = { .device_id = row->device_id,
@@ -192,8 +232,8 @@ static void judge(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
                    .not_after = row->not_after,
                    .chain_xxh3 = row->chain.xxh3,
                    .chain_sha256 = row->chain.sha256,
-                   .key_xxh3 = row->key.xxh3,
-                   .key_sha256 = row->key.sha256,
+                   .key_xxh3 = keyed ? row->key.xxh3 : NULL,
+                   .key_sha256 = keyed ? row->key.sha256 : NULL,
                    .der = lane->audit->run->der,
                    .may_outlive_ca = lane->audit->run->may_outlive_ca },
         .chain = s->stored[CM_FLEET_CHAINS],
@@ -205,6 +245,7 @@ static void judge(struct cm_audit_lane *lane, const struct cm_audit_slot *s)
     if (s->usable)
         (void) cm_audit(lane->auditor, &ev, take_report, &r, &ids);
     note_ids(lane, s, &ids);
+    atomic_fetch_add(&lane->audit->damaged, s->superseded && s->damaged);
     atomic_fetch_add(&lane->audit->rows, 1);
 }
 
@@ -233,7 +274,7 @@ static bool open_segment(struct cm_audit_lane *lane, enum cm_fleet_side side, ui
 }
 
 /* The header in front of a bundle or key, and the zeros behind it. */
-static void check_entry(struct cm_audit_lane *lane, const struct cm_audit_slot *s, enum cm_fleet_side side,
+static void check_entry(struct cm_audit_lane *lane, struct cm_audit_slot *s, enum cm_fleet_side side,
                         const uint8_t *header)
 {
     const struct cm_place *p = place_of(s, side);
@@ -319,11 +360,11 @@ static bool goes_on(const struct cm_audit_lane *lane, enum cm_fleet_side side, s
 
 static void audit_tar(struct cm_audit_lane *lane)
 {
-    const bool keys = lane->audit->run->keys;
-
     for (size_t first = 0, next = 0; first < lane->slots; first = next) {
+        const bool keys = has_key(lane, &lane->slot[first]);
         next = first + 1;
         while (next < lane->slots && goes_on(lane, CM_FLEET_CHAINS, first, next) &&
+               has_key(lane, &lane->slot[next]) == keys &&
                (!keys || goes_on(lane, CM_FLEET_KEYS, first, next)))
             next++;
         load_side(lane, CM_FLEET_CHAINS, first, next - 1);
@@ -365,7 +406,7 @@ static void audit_tree(struct cm_audit_lane *lane)
 {
     for (size_t i = 0; i < lane->slots; i++) {
         load_file(lane, &lane->slot[i], CM_FLEET_CHAINS);
-        if (lane->audit->run->keys)
+        if (has_key(lane, &lane->slot[i]))
             load_file(lane, &lane->slot[i], CM_FLEET_KEYS);
         judge(lane, &lane->slot[i]);
     }

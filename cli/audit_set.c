@@ -1,6 +1,7 @@
 #include "cli/audit_impl.h"
 #include "engine/xxh.h"
 #include "io/file.h"
+#include "io/journalread.h"
 #include "io/readat.h"
 
 #include <fcntl.h>
@@ -75,6 +76,27 @@ static void id_at(const struct cm_audit *a, uint64_t row, char out[128])
     cm_rowread_done(&r);
 }
 
+static bool superseded_at(const struct cm_audit *a, uint64_t row)
+{
+    struct cm_row r = { 0 };
+    const bool is = cm_fleet_row_at(a->fleet, row, &r, NULL, NULL) == CM_OK &&
+                    cm_journal_superseded(cm_fleet_journal(a->fleet), (uint64_t) r.seq, row) != NULL;
+
+    cm_rowread_done(&r);
+    return is;
+}
+
+/* The first of a device that was superseded has no second row. */
+static void find_alone(struct cm_audit *a, uint64_t row)
+{
+    char id[128];
+
+    id_at(a, row, id);
+    cm_audit_find(
+        a, id, row, "manifest.ndjson", row,
+        "the journal says that this device was superseded, but the rows of its number differ in id");
+}
+
 static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t row, uint64_t other_row)
 {
     static const char *const what[] = {
@@ -84,35 +106,51 @@ static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t ro
         [CM_AUDIT_SEQ] = "the same sequence number",
         [CM_AUDIT_PRIME] = "an RSA prime in common, which gives both keys away: the same",
     };
-    char id[128], other[128];
+    char id[128], other[128], text[400];
 
     id_at(a, row, id);
     id_at(a, other_row, other);
-    cm_audit_find(a, id, row, "manifest.ndjson", row, "%s as %s, whose row is at offset %llu", what[kind],
-                  other, (ull) other_row);
+    (void) snprintf(text, sizeof text, "%s as %s, whose row is at offset %llu", what[kind], other,
+                    (ull) other_row);
+    cm_findings_add(a->conf->findings,
+                    &(struct cm_finding) { .device_id = id,
+                                           .what = text,
+                                           .file = "manifest.ndjson",
+                                           .offset = row,
+                                           .row = row,
+                                           .certificate = kind != CM_AUDIT_ID && kind != CM_AUDIT_SEQ });
 }
 
-/* The later of two rows has what the first had before. A prime in common condemns both. */
+/* The later of two rows has what the first had before. A prime in common condemns both.
+ * What is no longer in force condemns nobody, but nobody may have it again. */
 static cm_err check_repeats(struct cm_audit *a, struct cm_error *err)
 {
     uint8_t before[CM_AUDIT_ID_RECORD] = { 0 };
     const uint8_t *record = NULL;
-    bool first_named = false;
+    bool first_named = false, alone = false;
     cm_err rc = CM_OK;
 
     while ((rc = cm_extsort_pop(a->ids, &record, err)) == CM_OK) {
         if (memcmp(before, record, 17) != 0) {
+            if (alone)
+                find_alone(a, cm_audit_get_be(before + 17, 8));
             memcpy(before, record, sizeof before);
             first_named = false;
+            alone = record[0] == CM_AUDIT_AGAIN;
             continue;
         }
+        alone = false;
         const enum cm_audit_kind kind = (enum cm_audit_kind) record[0];
         const uint64_t first = cm_audit_get_be(before + 17, 8), row = cm_audit_get_be(record + 17, 8);
+        if (kind == CM_AUDIT_AGAIN || superseded_at(a, row))
+            continue;
         find_repeat(a, kind, row, first);
-        if (kind == CM_AUDIT_PRIME && !first_named)
+        if (kind == CM_AUDIT_PRIME && !first_named && !superseded_at(a, first))
             find_repeat(a, kind, first, row);
         first_named = true;
     }
+    if (alone)
+        find_alone(a, cm_audit_get_be(before + 17, 8));
     return rc == CM_E_END ? CM_OK : rc;
 }
 
@@ -282,10 +320,10 @@ static void check_run(struct cm_audit *a)
             (ull) rows, (ull) run->requested);
     if (run->state == CM_FLEET_OPEN)
         return;
-    if (rows != run->devices && a->sample == NULL)
+    if (rows != run->devices + run->superseded && a->sample == NULL)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
-                      "outcome.devices is %llu, the manifest has %llu readable rows", (ull) run->devices,
-                      (ull) rows);
+                      "outcome.devices is %llu, outcome.superseded %llu, the manifest has %llu readable rows",
+                      (ull) run->devices, (ull) run->superseded, (ull) rows);
     if (bytes != run->manifest_bytes)
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
                       "outcome.manifest_bytes is %llu, the manifest has %llu", (ull) run->manifest_bytes,

@@ -7,6 +7,9 @@
 extern const struct cm_cmd cm_cmd_ca_init;
 extern const struct cm_cmd cm_cmd_mint;
 extern const struct cm_cmd cm_cmd_resume;
+extern const struct cm_cmd cm_cmd_reissue;
+extern const struct cm_cmd cm_cmd_repair;
+extern const struct cm_cmd cm_cmd_purge_keys;
 extern const struct cm_cmd cm_cmd_verify;
 extern const struct cm_cmd cm_cmd_show;
 extern const struct cm_cmd cm_cmd_extract;

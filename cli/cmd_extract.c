@@ -5,6 +5,7 @@
 #include "engine/xxh.h"
 #include "io/file.h"
 #include "io/fleet.h"
+#include "io/journalread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 
 struct opts {
     const char *out, *keys;
+    bool certificates_only;
 };
 
 static const struct cm_arg args[] = {
@@ -22,6 +24,8 @@ static const struct cm_arg args[] = {
       "where the files go, made with mode 0700 if it isn't there; the current directory" },
     { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
       "where the keys are; DIR/keys, or where the run wrote them" },
+    { "certificates-only", CM_ARG_FLAG, offsetof(struct opts, certificates_only), 0, 0, NULL, NULL,
+      "no keys: for what needs none, and after purge-keys" },
 };
 
 struct extraction {
@@ -31,6 +35,7 @@ struct extraction {
     uint8_t *bundle;      /* CM_ROW_CHAIN_MAX octets */
     struct cm_secret key; /* CM_ROW_KEY_MAX octets */
     json_t *list;         /* NULL: print */
+    bool certificates_only, quiet;
 };
 
 /* The data and file name of one of a device's two files. */
@@ -114,7 +119,7 @@ static cm_err extract_row(const struct extraction *x, const struct cm_row *row, 
 {
     struct item item[2] = { { CM_FLEET_CHAINS, &row->chain, x->bundle, 0644, "" },
                             { CM_FLEET_KEYS, &row->key, x->key.base, 0600, "" } };
-    const size_t count = row->has_key ? 2 : 1;
+    const size_t count = row->has_key && !x->certificates_only ? 2 : 1;
     cm_err rc = CM_OK;
     size_t stored = 0;
 
@@ -138,6 +143,23 @@ static cm_err extract_row(const struct extraction *x, const struct cm_row *row, 
     return say(x, row, item, count, err);
 }
 
+/* A key that is gone is no reason to give less than was asked for in silence. */
+static cm_err check_row(const struct extraction *x, const struct cm_row *row, struct cm_error *err)
+{
+    const struct cm_journal_state *journal = cm_fleet_journal(x->fleet);
+
+    if (!x->certificates_only && cm_fleet_key_purged(x->fleet, row))
+        CM_FAIL(err, CM_E_INPUT,
+                "the keys of %s were purged at %s, that of %.96s with them; nothing was written: "
+                "--certificates-only gives its certificates",
+                cm_fleet_path(x->fleet), journal->purged_at, row->device_id);
+    if (!x->quiet && cm_journal_superseded(journal, (uint64_t) row->seq, row->at) != NULL)
+        cm_msg_note(
+            "the certificate %s of %.96s is no longer in force; its device id leads to the one that is",
+            row->certificate_id, row->device_id);
+    return CM_OK;
+}
+
 /* One pass over the ids: the first looks them up only, so that a mistyped one costs nothing. */
 static cm_err each_id(const struct extraction *x, const struct cm_strs *ids, bool write, struct cm_error *err)
 {
@@ -148,8 +170,8 @@ static cm_err each_id(const struct extraction *x, const struct cm_strs *ids, boo
         if (rc == CM_E_END)
             CM_FAIL(err, CM_E_INPUT, "no device \"%.100s\" in %s; nothing was written", ids->item[i],
                     cm_fleet_path(x->fleet));
-        if (rc == CM_OK && write)
-            rc = extract_row(x, &row, err);
+        if (rc == CM_OK)
+            rc = write ? extract_row(x, &row, err) : check_row(x, &row, err);
         cm_rowread_done(&row);
         CM_TRY(rc);
     }
@@ -168,7 +190,8 @@ static cm_err open_out(struct extraction *x, const char *out, struct cm_error *e
 static cm_err extract(struct extraction *x, const struct opts *opts, const struct cm_strs *operands,
                       bool json, struct cm_error *err)
 {
-    CM_TRY(cm_fleet_need_keys(x->fleet, err));
+    if (!x->certificates_only)
+        CM_TRY(cm_fleet_need_keys(x->fleet, err));
     x->bundle = malloc(CM_ROW_CHAIN_MAX);
     x->list = json ? json_array() : NULL;
     if (x->bundle == NULL || (json && x->list == NULL))
@@ -185,7 +208,9 @@ static cm_err run(const void *opts_void, const struct cm_strs *operands, const s
                   struct cm_error *err)
 {
     const struct opts *opts = opts_void;
-    struct extraction x = { .out_fd = -1 };
+    struct extraction x = { .out_fd = -1,
+                            .certificates_only = opts->certificates_only,
+                            .quiet = common->quiet };
     struct cm_fleet *fleet = NULL;
 
     CM_TRY(cm_fleet_open(operands->item[0], opts->keys, &fleet, err));
@@ -203,9 +228,11 @@ const struct cm_cmd cm_cmd_extract = {
     .name = "extract",
     .usage = "DIR ID...",
     .summary = "write a device's bundle and key to files of their own",
-    .notes = "Writes ID.crt (mode 0644) and ID.key (mode 0600), both or neither, and never over a file\n"
-             "that is there. ID is a device id or a certificate id; file names are the device id,\n"
-             "percent-encoded. What is read is checked against the manifest before it is written.",
+    .notes =
+        "Writes ID.crt (mode 0644) and ID.key (mode 0600), both or neither, and never over a file\n"
+        "that is there. ID is a device id or a certificate id; file names are the device id,\n"
+        "percent-encoded. What is read is checked against the manifest before it is written. Of a device\n"
+        "that was reissued, the device id gives the certificate in force.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct opts),

@@ -5,6 +5,7 @@
 #include "engine/pem.h"
 #include "engine/xxh.h"
 #include "io/fleet.h"
+#include "io/journalread.h"
 
 #include <jansson.h>
 
@@ -59,7 +60,45 @@ static void put_attributes(const struct json_t *attributes)
     }
 }
 
-static void print_row(const struct cm_row *row, bool part)
+/* What came of a row after it was written. */
+struct later {
+    const struct cm_journal_supersede *why; /* NULL: it is in force */
+    char by[65];                            /* certificate id of the device that is in force now */
+    bool waiting;                           /* asked for again, not minted yet */
+    const char *purged_at;                  /* NULL: its key is there, or was never written */
+};
+
+static cm_err find_later(const struct cm_fleet *fleet, const struct cm_row *row, struct later *out,
+                         struct cm_error *err)
+{
+    const struct cm_journal_state *journal = cm_fleet_journal(fleet);
+    const uint64_t seq = (uint64_t) row->seq;
+    struct cm_row now = { 0 };
+
+    *out = (struct later) { .why = cm_journal_superseded(journal, seq, row->at),
+                            .waiting = cm_ranges_meets(&journal->again, seq, seq),
+                            .purged_at = cm_fleet_key_purged(fleet, row) ? journal->purged_at : NULL };
+    if (out->why == NULL)
+        return CM_OK;
+    CM_TRY(cm_fleet_row_find(fleet, row->device_id, true, &now, NULL, err));
+    (void) snprintf(out->by, sizeof out->by, "%s", now.certificate_id);
+    cm_rowread_done(&now);
+    return CM_OK;
+}
+
+static void print_later(const struct later *later)
+{
+    char text[400];
+
+    if (later->why != NULL) {
+        (void) snprintf(text, sizeof text, "%s (%.256s)", later->by, later->why->reason);
+        put("superseded_by", text);
+    } else if (later->waiting) {
+        put("superseded_by", "nothing yet: in force until certmill resume has minted it again");
+    }
+}
+
+static void print_row(const struct cm_row *row, const struct later *later, bool part)
 {
     char text[96];
 
@@ -85,8 +124,12 @@ static void print_row(const struct cm_row *row, bool part)
     put("seq", text);
     put("minted_at", row->minted_at);
     put("run_id", row->run_id);
+    print_later(later);
     put_place("chain", row, &row->chain, part);
-    if (row->has_key)
+    if (later->purged_at != NULL) {
+        (void) snprintf(text, sizeof text, "purged at %s", later->purged_at);
+        put("key", text);
+    } else if (row->has_key)
         put_place("key", row, &row->key, part);
     else
         put("key", "none was written");
@@ -120,7 +163,8 @@ static cm_err print_leaf(const struct cm_row *row, struct cm_span bundle, bool d
     return CM_OK;
 }
 
-static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row, struct cm_error *err)
+static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row, const struct later *later,
+                          struct cm_error *err)
 {
     uint8_t *bundle = malloc((size_t) row->chain.length), digest[16];
     char hex[33] = "";
@@ -129,7 +173,7 @@ static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row
     if (bundle == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the bundle");
     cm_err rc = cm_fleet_read_place(fleet, CM_FLEET_CHAINS, &row->chain, row->tree, bundle, &part, err);
-    print_row(row, part);
+    print_row(row, later, part);
     if (rc == CM_OK) {
         struct cm_writer w = cm_writer(hex, 32);
         cm_xxh128(bundle, (size_t) row->chain.length, digest);
@@ -148,8 +192,27 @@ static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row
     return rc;
 }
 
+/* The row as it stands, but that superseded_by tells what the journal knows. */
+static cm_err show_json(const struct cm_row *row, const char *line, const struct later *later,
+                        struct cm_error *err)
+{
+    json_t *copy = NULL;
+
+    if (later->why == NULL) {
+        (void) puts(line);
+        return CM_OK;
+    }
+    copy = json_copy(row->root);
+    if (copy == NULL || json_object_set_new(copy, "superseded_by", json_string(later->by)) != 0) {
+        json_decref(copy);
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the row");
+    }
+    return cm_msg_json(copy, err);
+}
+
 static cm_err show(const struct cm_fleet *fleet, const char *id, bool json, struct cm_error *err)
 {
+    struct later later = { 0 };
     struct cm_row row = { 0 };
     char *line = NULL;
 
@@ -159,10 +222,9 @@ static cm_err show(const struct cm_fleet *fleet, const char *id, bool json, stru
                 "no device \"%.100s\" in %s; give a device id or a certificate id (64 hex digits)", id,
                 cm_fleet_path(fleet));
     CM_TRY(rc);
-    if (json)
-        (void) puts(line);
-    else
-        rc = show_bundle(fleet, &row, err);
+    rc = find_later(fleet, &row, &later, err);
+    if (rc == CM_OK)
+        rc = json ? show_json(&row, line, &later, err) : show_bundle(fleet, &row, &later, err);
     cm_rowread_done(&row);
     free(line);
     return rc;
@@ -185,7 +247,10 @@ const struct cm_cmd cm_cmd_show = {
     .usage = "DIR ID",
     .summary = "one device: its row, its certificate, where its bundle lies",
     .notes = "ID is a device id or a certificate id (the SHA-256 of the certificate, 64 hex digits).\n"
-             "--json prints the manifest row as it stands. The index in DIR is made anew where it is\n"
+             "Of a device that was reissued, the device id gives the row in force, the old certificate id "
+             "the old\n"
+             "one. --json prints the manifest row as it stands, superseded_by filled in. The index in DIR is "
+             "made anew where it is\n"
              "missing or stale and DIR can be written; else the manifest is read through.",
     .args = args,
     .args_count = CM_COUNT(args),

@@ -27,7 +27,7 @@ static const struct cm_arg args[] = {
     { "seed", CM_ARG_U64, offsetof(struct opts, seed), 1, INT64_MAX, NULL, "N",
       "choose the sample by this number; a random one, which is printed" },
     { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
-      "where the keys are; DIR/keys, or where the run wrote them" },
+      "where the keys are, or absent: no key may be there; DIR/keys, or where the run wrote them" },
     { "deep", CM_ARG_FLAG, offsetof(struct opts, deep), 0, 0, NULL, NULL,
       "libcrypto reads everything again, RSA keys are checked by FIPS 186-5, shared primes are found; slow" },
     { "workers", CM_ARG_U32, offsetof(struct opts, workers), 1, CM_CORES_MAX, NULL, "N",
@@ -44,16 +44,6 @@ static double seconds(clockid_t clock)
 
     (void) clock_gettime(clock, &t);
     return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
-
-/* Where sorting may spill to: files of tens of millions of devices need gigabytes. */
-static const char *tmp_dir(const char *fleet)
-{
-    const char *const named = getenv("TMPDIR");
-
-    if (named != NULL && named[0] == '/' && access(named, W_OK | X_OK) == 0)
-        return named;
-    return access("/var/tmp", W_OK | X_OK) == 0 ? "/var/tmp" : fleet;
 }
 
 static cm_err choose_seed(const struct opts *opts, uint64_t *out, struct cm_error *err)
@@ -84,7 +74,8 @@ static void print_verdict(const struct cm_fleet *fleet, const struct cm_audit_re
     if (findings > 0)
         (void) printf("; %llu checked, %llu finding%s\n", rows, (ull) findings, findings == 1 ? "" : "s");
     else
-        (void) printf("; all %llu%s are sound\n", rows, r->sampled ? " of the sample" : "");
+        (void) printf("; all %llu%s are sound\n", rows - (ull) r->damaged,
+                      r->sampled ? " of the sample" : "");
 }
 
 /* What the verdict doesn't cover, one by one. */
@@ -92,7 +83,7 @@ struct unchecked {
     const char *what;
     uint64_t count; /* 0: everything is checked */
 };
-enum { UNCHECKED = 3 };
+enum { UNCHECKED = 4 };
 
 static void list_unchecked(const struct opts *opts, const struct cm_fleet *fleet,
                            const struct cm_audit_result *r, struct unchecked out[UNCHECKED])
@@ -107,6 +98,20 @@ static void list_unchecked(const struct opts *opts, const struct cm_fleet *fleet
     out[2] = (struct unchecked) { opts->deep ? "devices for repeats, primes in common, and what no row names"
                                              : "devices for repeats, and what no row names",
                                   r->sampled ? r->rows : 0 };
+    out[3] =
+        (struct unchecked) { "private keys: they were purged, or are said to be absent", r->keys_absent };
+}
+
+/* What is no longer in force, and keys that are gone. */
+static void print_past(const struct cm_fleet *fleet, const struct cm_audit_result *r)
+{
+    const struct cm_journal_state *journal = cm_fleet_journal(fleet);
+
+    if (journal->purged_before > 0)
+        (void) printf("keys: purged at %s\n", journal->purged_at);
+    if (r->superseded > 0)
+        (void) printf("superseded: %llu certificates that are no longer in force, damaged: %llu\n",
+                      (ull) r->superseded, (ull) r->damaged);
 }
 
 static void print_summary(const struct opts *opts, const struct cm_fleet *fleet,
@@ -118,9 +123,10 @@ static void print_summary(const struct opts *opts, const struct cm_fleet *fleet,
     print_verdict(fleet, r, seed, findings);
     (void) printf(
         "checked: manifest rows, certificates and their signatures%s, bundles, files and modes%s%s\n",
-        cm_fleet_run(fleet)->keys ? ", private keys" : "",
+        cm_fleet_run(fleet)->keys && r->keys_absent < r->rows ? ", private keys" : "",
         r->sampled ? "" : "; that nothing occurs twice, is missing, or is named by no row",
         opts->deep ? "; all of it by libcrypto too" : "");
+    print_past(fleet, r);
     list_unchecked(opts, fleet, r, not );
     for (size_t i = 0; i < UNCHECKED; i++)
         if (not [i].count > 0)
@@ -149,6 +155,15 @@ static json_t *unchecked_json(const struct opts *opts, const struct cm_fleet *fl
     return list;
 }
 
+static json_t *past_json(const struct cm_fleet *fleet, const struct cm_audit_result *r)
+{
+    const struct cm_journal_state *journal = cm_fleet_journal(fleet);
+
+    return json_pack("{s:I s:I s:I s:s?}", "superseded", (json_int_t) r->superseded, "superseded_damaged",
+                     (json_int_t) r->damaged, "keys_absent", (json_int_t) r->keys_absent, "keys_purged_at",
+                     journal->purged_before > 0 ? journal->purged_at : NULL);
+}
+
 static cm_err print_json(const struct opts *opts, const struct cm_fleet *fleet,
                          const struct cm_audit_result *r, uint64_t seed, struct cm_findings *findings,
                          const struct timing *t, struct cm_error *err)
@@ -172,7 +187,15 @@ static cm_err print_json(const struct opts *opts, const struct cm_fleet *fleet,
                                              "open_at_most", (json_int_t) r->books.open_at_most));
     if (result != NULL && r->sampled)
         (void) json_object_set_new(result, "seed", json_integer((json_int_t) seed));
+    if (result != NULL && json_object_update_new(result, past_json(fleet, r)) != 0)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
     return cm_msg_json(result, err);
+}
+
+/* A directory of that name is ./absent. */
+static bool keys_absent(const struct opts *opts)
+{
+    return opts->keys != NULL && strcmp(opts->keys, "absent") == 0;
 }
 
 /* The audit of an open fleet, and what is said about it. */
@@ -194,12 +217,13 @@ static cm_err verify(const struct opts *opts, struct cm_fleet *fleet, struct cm_
     const struct cm_audit_conf conf = { .fleet = fleet,
                                         .findings = findings,
                                         .progress = &progress,
-                                        .tmp_dir = tmp_dir(cm_fleet_path(fleet)),
+                                        .tmp_dir = cm_audit_tmp_dir(cm_fleet_path(fleet)),
                                         .workers =
                                             opts->workers > 0 ? opts->workers : cm_cores_workers(&cores),
                                         .sample = opts->sample,
                                         .seed = seed,
-                                        .deep = opts->deep };
+                                        .deep = opts->deep,
+                                        .keys_absent = keys_absent(opts) };
     CM_TRY(cm_audit_fleet(&conf, &result, err));
     t = (struct timing) { seconds(CLOCK_MONOTONIC) - wall, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu };
     const uint64_t found = cm_findings_count(findings);
@@ -224,8 +248,8 @@ static cm_err run(const void *opts_void, const struct cm_strs *operands, const s
 
     if (opts->seed != 0 && opts->sample == 0)
         CM_FAIL(err, CM_E_USAGE, "--seed chooses a sample; say how large with --sample N");
-    CM_TRY(cm_fleet_open(operands->item[0], opts->keys, &fleet, err));
-    cm_err rc = cm_fleet_need_keys(fleet, err);
+    CM_TRY(cm_fleet_open(operands->item[0], keys_absent(opts) ? NULL : opts->keys, &fleet, err));
+    cm_err rc = keys_absent(opts) ? CM_OK : cm_fleet_need_keys(fleet, err);
     if (rc == CM_OK)
         rc = cm_findings_new(&findings, err);
     if (rc == CM_OK)
@@ -239,17 +263,22 @@ const struct cm_cmd cm_cmd_verify = {
     .name = "verify",
     .usage = "DIR",
     .summary = "audit what is on disk and in the manifest",
-    .notes = "Reads every row, bundle and key of the run in DIR with a reader of its own and checks each\n"
-             "certificate against the CA, its key and its row; that no id, serial, public key or number\n"
-             "occurs twice; and that nothing is missing and nothing lies there that no row names.\n"
-             "\n"
-             "--deep asks libcrypto too: it parses everything and writes it again, validates each chain\n"
-             "strictly, and makes a signature with each key; RSA keys must be as FIPS 186-5 has them, with\n"
-             "primes that no other key of the run has. That is about 1.5 ms a device, 40 ms with RSA-2048.\n"
-             "\n"
-             "Exit code 0: sound, also where the run was stopped cleanly; 1: something was found, or the\n"
-             "run did not end cleanly; 2: DIR is no fleet. The first 20 findings are printed, --json gives\n"
-             "up to 10000. Sorting needs about 160 octets a device in $TMPDIR or /var/tmp.",
+    .notes =
+        "Reads every row, bundle and key of the run in DIR with a reader of its own and checks each\n"
+        "certificate against the CA, its key and its row; that no id, serial, public key or number\n"
+        "occurs twice; and that nothing is missing and nothing lies there that no row names.\n"
+        "\n"
+        "--deep asks libcrypto too: it parses everything and writes it again, validates each chain\n"
+        "strictly, and makes a signature with each key; RSA keys must be as FIPS 186-5 has them, with\n"
+        "primes that no other key of the run has. That is about 1.5 ms a device, 40 ms with RSA-2048.\n"
+        "\n"
+        "Of a device that was reissued or repaired, the newest row is in force; the older ones are checked,\n"
+        "too, but damage to them is counted and no finding. --keys absent expects that no key is there,\n"
+        "as after purge-keys or where they are kept elsewhere, and checks all the rest.\n"
+        "\n"
+        "Exit code 0: sound, also where the run was stopped cleanly; 1: something was found, or the\n"
+        "run did not end cleanly; 2: DIR is no fleet. The first 20 findings are printed, --json gives\n"
+        "up to 10000. Sorting needs about 160 octets a device in $TMPDIR or /var/tmp.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct opts),

@@ -12,6 +12,8 @@ struct cm_findings {
     uint64_t count;
     size_t kept;
     bool sorted;
+    cm_findings_on_add *on_add; /* NULL: nobody watches */
+    void *on_add_arg;
     struct cm_finding item[CM_FINDINGS_MAX]; /* their strings are malloced */
 };
 
@@ -74,7 +76,15 @@ void cm_findings_add(struct cm_findings *f, const struct cm_finding *finding)
     if (f->kept < CM_FINDINGS_MAX && keep(&f->item[f->kept], finding))
         f->kept++;
     f->sorted = false;
+    if (f->on_add != NULL)
+        f->on_add(f->on_add_arg, finding);
     (void) pthread_mutex_unlock(&f->lock);
+}
+
+void cm_findings_watch(struct cm_findings *f, cm_findings_on_add *on_add, void *arg)
+{
+    f->on_add = on_add;
+    f->on_add_arg = arg;
 }
 
 uint64_t cm_findings_count(const struct cm_findings *f)

@@ -25,10 +25,38 @@ static bool durable(const struct cm_minting *m)
     return m->plan.o->sync == 0;
 }
 
-/* Devices of the run that are committed, in all attempts. */
+/* Rows of the run that are committed, in all attempts. */
 static uint64_t committed(const struct cm_minting *m)
 {
     return (m->before != NULL ? m->before->at.devices : 0) + m->stats.committed;
+}
+
+/* Devices that this attempt puts in the place of others. */
+static uint64_t reworked(const struct cm_minting *m)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; m->rework != NULL && i < m->rework->groups; i++)
+        n += cm_ranges_size(&m->rework->group[i].seqs);
+    return n;
+}
+
+/* Rows that a run has which is through: each device once, and again for each time it was superseded. */
+static uint64_t wanted(const struct cm_minting *m)
+{
+    return m->plan.source->devices + (m->before != NULL ? m->before->at.superseded : 0) + reworked(m);
+}
+
+/* Where this attempt ends: rework alone leaves undone what was not minted before. */
+static uint64_t goal(const struct cm_minting *m)
+{
+    return m->rework != NULL ? m->before->at.devices + reworked(m) : wanted(m);
+}
+
+/* Devices that have a certificate in force. */
+static uint64_t in_force(const struct cm_minting *m)
+{
+    return committed(m) - (m->journal != NULL ? cm_journal_rows_superseded(m->journal) : 0);
 }
 
 /* --- the ledger ---------------------------------------------------------- */
@@ -160,7 +188,8 @@ static cm_err clear(struct cm_minting *m, struct cm_error *err)
     const struct cm_leftovers_conf left = { .dir = &m->dir,
                                             .journal = m->before,
                                             .tree = m->plan.o->layout == CM_LAYOUT_TREE,
-                                            .durable = durable(m) };
+                                            .durable = durable(m),
+                                            .reworked = m->rework != NULL || m->before->supersedes > 0 };
     const struct cm_journal_conf conf = journal_conf(m);
     json_t *names = json_array();
 
@@ -168,15 +197,23 @@ static cm_err clear(struct cm_minting *m, struct cm_error *err)
         CM_FAIL(err, CM_E_NOMEM, "no memory for the list of what was left behind");
     cm_err rc = cm_leftovers_clear(&left, names, err);
     if (rc == CM_OK)
-        rc = cm_journal_continue(&conf, &m->before->at, &m->journal, err);
+        rc = cm_journal_continue(&conf, &m->before->at, &m->before->again, &m->journal, err);
     if (rc == CM_OK)
         rc = cm_leftovers_burn(m->journal, m->before, err);
     if (rc == CM_OK)
-        rc = cm_journal_attempt(m->journal, "resume", names, err);
+        rc = cm_journal_attempt(m->journal, m->rework != NULL ? m->rework->command : "resume", names, err);
     for (size_t i = 0; rc == CM_OK && !m->common->quiet && i < json_array_size(names); i++)
         cm_msg_note("discarded %s: it was not committed", json_string_value(json_array_get(names, i)));
     json_decref(names);
     return rc;
+}
+
+/* What is minted from now on takes the place of what is in force, each device with its commit. */
+static cm_err supersede(struct cm_minting *m, struct cm_error *err)
+{
+    for (size_t i = 0; m->rework != NULL && i < m->rework->groups; i++)
+        CM_TRY(cm_journal_supersede(m->journal, m->rework->group[i].reason, &m->rework->group[i].seqs, err));
+    return CM_OK;
 }
 
 /* --- the run ------------------------------------------------------------- */
@@ -188,7 +225,7 @@ static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error 
     struct cm_progress progress;
     cm_err rc = CM_E_END;
 
-    cm_progress_init(&progress, m->common->quiet, "minted", m->plan.source->devices - before);
+    cm_progress_init(&progress, m->common->quiet, "minted", goal(m) - before);
     while (rc == CM_E_END) {
         rc = cm_pipeline_wait(p, 100, err);
         if (cm_signals_arrived != 0)
@@ -223,7 +260,7 @@ static cm_err run_pipeline(struct cm_minting *m, struct cm_error *err)
 
 static const char *state_of(const struct cm_minting *m, cm_err rc)
 {
-    return rc != CM_OK ? "failed" : committed(m) == m->plan.source->devices ? "complete" : "stopped";
+    return rc != CM_OK ? "failed" : committed(m) == wanted(m) ? "complete" : "stopped";
 }
 
 /* Only an end that is on record is told in run.json. */
@@ -233,9 +270,10 @@ static cm_err write_outcome(struct cm_minting *m, struct cm_error *err)
 
     if (ended == NULL)
         return CM_OK;
-    json_t *outcome = json_pack("{s:s s:I s:I s:s}", "state", cm_journal_end_state(m->journal), "devices",
-                                (json_int_t) committed(m), "manifest_bytes",
-                                (json_int_t) m->places.manifest_bytes, "ended_at", ended);
+    json_t *outcome =
+        json_pack("{s:s s:I s:I s:I s:s}", "state", cm_journal_end_state(m->journal), "devices",
+                  (json_int_t) in_force(m), "superseded", (json_int_t) cm_journal_rows_superseded(m->journal),
+                  "manifest_bytes", (json_int_t) m->places.manifest_bytes, "ended_at", ended);
     if (outcome == NULL || json_object_set_new(m->json, "outcome", outcome) != 0)
         CM_FAIL(err, CM_E_NOMEM, "no memory for run.json");
     return cm_rundir_write_run(&m->dir, m->json, err);
@@ -251,10 +289,10 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
     return cm_msg_json(
         json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
                   p->run_id_text, "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc),
-                  "requested", (json_int_t) p->source->devices, "devices", (json_int_t) committed(m),
-                  "minted", (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures,
-                  "bytes", (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits,
-                  "seconds", m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s,
+                  "requested", (json_int_t) p->source->devices, "devices", (json_int_t) in_force(m), "minted",
+                  (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures, "bytes",
+                  (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits, "seconds",
+                  m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s,
                   "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
                   m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers", (int) p->pipeline.workers, "io",
                   m->how, "io_note", m->why),
@@ -273,10 +311,11 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
         return CM_OK;
     (void) printf("%s %llu of %llu devices (%s) in %.2f s: %.0f a second, %.0f a second and core\n",
                   rc == CM_OK && cm_signals_arrived == 0 ? "minted" : "kept",
-                  (unsigned long long) m->stats.committed, (unsigned long long) p->source->devices,
+                  (unsigned long long) m->stats.committed,
+                  (unsigned long long) (m->rework != NULL ? reworked(m) : p->source->devices),
                   p->pipeline.mint.key->name, m->seconds, n / s, n / s / cores);
     if (m->before != NULL)
-        (void) printf("  %s: %llu devices in all, %s\n", m->dir.path, (unsigned long long) committed(m),
+        (void) printf("  %s: %llu devices in all, %s\n", m->dir.path, (unsigned long long) in_force(m),
                       state_of(m, rc));
     if (m->dir_open)
         (void) printf("  %s: %.1f MB in %llu commits%s%s%s\n", m->dir.path,
@@ -289,10 +328,10 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
 /* What a run leaves that did not get through; the failure itself is main's to print. */
 static void print_advice(const struct cm_minting *m, cm_err rc)
 {
-    if (!m->dir_open || (rc == CM_OK && (cm_signals_arrived == 0 || committed(m) == m->plan.source->devices)))
+    if (!m->dir_open || (rc == CM_OK && (cm_signals_arrived == 0 || committed(m) == goal(m))))
         return;
     cm_msg_note("%llu of %llu devices are %s in %s; `certmill resume %s` mints the rest",
-                (unsigned long long) committed(m), (unsigned long long) m->plan.source->devices,
+                (unsigned long long) committed(m), (unsigned long long) wanted(m),
                 durable(m) ? "durable" : "written", m->dir.path, m->dir.path);
 }
 
@@ -341,7 +380,7 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
     if (rc == CM_OK || m->common->json)
         (void) print_summary(m, rc, rc == CM_OK ? err : &late);
     print_advice(m, rc);
-    if (rc == CM_OK && cm_signals_arrived != 0 && committed(m) < m->plan.source->devices) {
+    if (rc == CM_OK && cm_signals_arrived != 0 && committed(m) < goal(m)) {
         *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
     }
@@ -384,7 +423,7 @@ static cm_err check_signatures(const struct cm_minting *m, struct cm_error *err)
 {
     const struct cm_journal_state *s = m->before;
     const uint64_t max = m->plan.o->max_signatures;
-    uint64_t signatures = m->plan.source->devices;
+    uint64_t signatures = wanted(m);
 
     for (uint64_t n = 0; n < s->prefixes; n++)
         if (!cm_ranges_meets(&s->used, n, n) && !cm_ranges_meets(&s->unused, n, n))
@@ -399,9 +438,8 @@ static cm_err check_signatures(const struct cm_minting *m, struct cm_error *err)
 
 cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *before, struct cm_error *err)
 {
-    const bool rest = before->at.devices < m->plan.source->devices;
-
     m->before = before;
+    const bool rest = committed(m) < goal(m);
     CM_TRY(check_signatures(m, err));
     cm_signals_catch();
     cm_err rc = reserve_ids(m, err);
@@ -411,6 +449,8 @@ cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *
         rc = write_views(m, err);
     if (rc == CM_OK && rest)
         rc = open_sinks(m, err);
+    if (rc == CM_OK)
+        rc = supersede(m, err);
     if (rc == CM_OK) {
         notices(m);
         rc = rest ? run_pipeline(m, err) : complete(m, err);

@@ -10,6 +10,17 @@
  * `resume` share. The caller fills in `common`, `plan` and for a resume `dir`;
  * all else is zero at first. close accepts any state.
  */
+/* Devices that get new certificates in the place of those in force; borrowed. The plan's source gives out
+ * these and no other. */
+struct cm_rework {
+    const char *command; /* for the journal */
+    const struct cm_rework_group {
+        const char *reason;
+        struct cm_ranges seqs;
+    } * group;
+    size_t groups;
+};
+
 struct cm_minting {
     const struct cm_common *common;
     struct cm_mint_plan plan;
@@ -17,6 +28,7 @@ struct cm_minting {
     bool dir_open;
     bool reserved;                         /* the ids are in the ledger */
     const struct cm_journal_state *before; /* NULL: a new run */
+    const struct cm_rework *rework; /* devices to mint again; NULL: none, but for what `before` tells */
     struct cm_journal *journal;
     struct cm_places places;
     struct cm_sink *bundles, *manifest;

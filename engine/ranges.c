@@ -59,6 +59,29 @@ cm_err cm_ranges_add(struct cm_ranges *r, uint64_t first, uint64_t last, struct 
     return CM_OK;
 }
 
+cm_err cm_ranges_remove(struct cm_ranges *r, uint64_t first, uint64_t last, struct cm_error *err)
+{
+    CM_ASSERT(first <= last && last < UINT64_MAX);
+    const size_t from = seek(r, first);
+    size_t to = from;
+
+    while (to < r->count && r->at[to].first <= last)
+        to++;
+    if (to == from)
+        return CM_OK;
+    const struct cm_range left = r->at[from], right = r->at[to - 1];
+    const size_t keep = (left.first < first ? 1u : 0u) + (right.last > last ? 1u : 0u);
+    if (keep > to - from)
+        CM_TRY(make_room(r, err));
+    memmove(r->at + from + keep, r->at + to, (r->count - to) * sizeof *r->at);
+    if (right.last > last)
+        r->at[from + keep - 1] = (struct cm_range) { last + 1, right.last };
+    if (left.first < first)
+        r->at[from] = (struct cm_range) { left.first, first - 1 };
+    r->count = r->count - (to - from) + keep;
+    return CM_OK;
+}
+
 bool cm_ranges_meets(const struct cm_ranges *r, uint64_t first, uint64_t last)
 {
     const size_t i = seek(r, first);

@@ -29,6 +29,9 @@ static inline void cm_ranges_clear(struct cm_ranges *r)
 
 /* Cheap when it continues the last range; CM_E_NOMEM. */
 CM_MUST_CHECK cm_err cm_ranges_add(struct cm_ranges *r, uint64_t first, uint64_t last, struct cm_error *err);
+/* Takes first..last out, whether they belong to it or not; CM_E_NOMEM: it would have split a range. */
+CM_MUST_CHECK cm_err cm_ranges_remove(struct cm_ranges *r, uint64_t first, uint64_t last,
+                                      struct cm_error *err);
 /* Does any number of first..last belong to it? */
 bool cm_ranges_meets(const struct cm_ranges *r, uint64_t first, uint64_t last);
 /* The smallest number from `from` on that does not belong to it. */

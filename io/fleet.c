@@ -205,9 +205,20 @@ int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side)
     return f->side_fd[side];
 }
 
+bool cm_fleet_key_purged(const struct cm_fleet *f, const struct cm_row *row)
+{
+    return row->has_key && row->key.number < f->journal.purged_before;
+}
+
+/* All that there ever were. */
+static bool all_purged(const struct cm_journal_state *j)
+{
+    return j->units > 0 && j->unit[j->units - 1].number < j->purged_before;
+}
+
 cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err)
 {
-    if (!f->run.keys || f->side_fd[CM_FLEET_KEYS] >= 0)
+    if (!f->run.keys || f->side_fd[CM_FLEET_KEYS] >= 0 || all_purged(&f->journal))
         return CM_OK;
     if (f->keys_errno == ENOENT || f->keys_errno == ENOTDIR)
         CM_FAIL(err, CM_E_INPUT, "the keys of %s are not in %s; say where they are with --keys DIR", f->path,

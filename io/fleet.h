@@ -47,6 +47,7 @@ struct cm_fleet_run {
     struct cm_fleet_label label[CM_FLEET_LABELS];
     enum cm_fleet_state state;
     uint64_t devices, manifest_bytes; /* of the outcome; 0 when there is none */
+    uint64_t superseded; /* of it: rows that are no longer in force; 0: run.json has no word of it */
 };
 
 enum cm_fleet_side { CM_FLEET_CHAINS, CM_FLEET_KEYS };
@@ -66,6 +67,8 @@ const char *cm_fleet_label_name(size_t i);
 struct cm_span cm_fleet_ca_pem(const struct cm_fleet *f);
 /* CM_E_INPUT or CM_E_IO, with what to do, when the run wrote keys and their directory can't be opened. */
 CM_MUST_CHECK cm_err cm_fleet_need_keys(const struct cm_fleet *f, struct cm_error *err);
+/* The key that a row lists was purged, or its purge has begun. */
+bool cm_fleet_key_purged(const struct cm_fleet *f, const struct cm_row *row);
 /* Descriptor of chains/ or of the keys' directory; -1: not there. Borrowed. */
 int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side);
 int cm_fleet_fd(const struct cm_fleet *f);
@@ -102,7 +105,8 @@ CM_MUST_CHECK cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet
  * malloced, the row as it stands, without the LF and spaces before it. */
 CM_MUST_CHECK cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out,
                                      char **line, struct cm_error *err);
-/* The row of a device id, or of a certificate id (64 lowercase hex digits). By the
+/* The row of a device id that is in force, which is its newest, or the row of a certificate
+ * id (64 lowercase hex digits), in force or not. By the
  * index where there is a sound one, building it first where that can be done and
  * `build`; else by reading the manifest through. CM_E_END: there is none. */
 CM_MUST_CHECK cm_err cm_fleet_row_find(const struct cm_fleet *f, const char *id, bool build,

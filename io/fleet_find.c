@@ -53,6 +53,7 @@ cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row 
         rc = cm_rowread_parse(line_text, &row, err);
     }
     if (rc == CM_OK) {
+        row.at = offset;
         *out = row;
         if (line != NULL) {
             *line = text;
@@ -68,13 +69,13 @@ static bool is_certificate_id(const char *id)
     return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
 }
 
-/* The first of the candidates that really is the row sought. */
+/* The last of the candidates that really is the row sought: the newest is in force. */
 static cm_err pick(const struct cm_fleet *f, const char *id, bool certificate, const uint64_t *offset,
                    size_t count, struct cm_row *out, char **line, struct cm_error *err)
 {
     struct cm_row row = { 0 };
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = count; i-- > 0;) {
         CM_TRY(cm_fleet_row_at(f, offset[i], &row, line, err));
         if (strcmp(certificate ? row.certificate_id : row.device_id, id) == 0) {
             *out = row;
@@ -120,12 +121,13 @@ static bool matches(struct cm_span text, const char *id, bool certificate)
     return found;
 }
 
-/* A device id wins over a certificate id of the same text, as in the index. */
+/* The last one, which is in force. A device id wins over a certificate id of the same
+ * text, as in the index. */
 static cm_err scan(const struct cm_fleet *f, const char *id, uint8_t *window, uint64_t *offset,
                    struct cm_error *err)
 {
     const bool certificate = is_certificate_id(id);
-    uint64_t at = 0, second = UINT64_MAX;
+    uint64_t at = 0, first = UINT64_MAX, second = UINT64_MAX;
 
     while (at < f->manifest_bytes) {
         size_t from = 0, got = 0;
@@ -134,17 +136,16 @@ static cm_err scan(const struct cm_fleet *f, const char *id, uint8_t *window, ui
             break;
         for (const uint8_t *lf; (lf = memchr(window + from, '\n', got - from)) != NULL;) {
             const struct cm_span text = cm_span(window + from, (size_t) (lf - window) - from);
-            *offset = at + from;
             if (matches(text, id, false))
-                return CM_OK;
-            if (certificate && second == UINT64_MAX && matches(text, id, true))
-                second = *offset;
+                first = at + from;
+            else if (certificate && matches(text, id, true))
+                second = at + from;
             from += text.len + 1;
         }
         at += from > 0 ? from : got;
     }
-    *offset = second;
-    return second != UINT64_MAX ? CM_OK : CM_E_END;
+    *offset = first != UINT64_MAX ? first : second;
+    return *offset != UINT64_MAX ? CM_OK : CM_E_END;
 }
 
 static cm_err find_by_scan(const struct cm_fleet *f, const char *id, struct cm_row *out, char **line,

@@ -105,6 +105,8 @@ static cm_err read_outcome(const struct reader *r, const json_t *root, struct cm
         CM_FAIL(r->err, CM_E_INPUT, "%s: outcome.state: \"%s\" is none of complete, stopped, failed", r->name,
                 state);
     CM_TRY(get_number(r, outcome, "devices", &out->devices));
+    if (json_object_get(outcome, "superseded") != NULL)
+        CM_TRY(get_number(r, outcome, "superseded", &out->superseded));
     return get_number(r, outcome, "manifest_bytes", &out->manifest_bytes);
 }
 

@@ -128,6 +128,16 @@ static cm_err find_page(const struct cm_index *x, uint64_t base, uint64_t hash, 
     return CM_OK;
 }
 
+/* The last CM_INDEX_FOUND_MAX are kept. */
+static void keep_offset(uint64_t offset[CM_INDEX_FOUND_MAX], size_t *found, uint64_t one)
+{
+    if (*found == CM_INDEX_FOUND_MAX) {
+        memmove(offset, offset + 1, (CM_INDEX_FOUND_MAX - 1) * sizeof *offset);
+        --*found;
+    }
+    offset[(*found)++] = one;
+}
+
 cm_err cm_index_find(const struct cm_index *x, enum cm_index_key key, struct cm_span text,
                      uint64_t offset[CM_INDEX_FOUND_MAX], size_t *count, struct cm_error *err)
 {
@@ -140,9 +150,9 @@ cm_err cm_index_find(const struct cm_index *x, enum cm_index_key key, struct cm_
     CM_TRY(find_page(x, base, hash, &page, buf, err));
     while (page < x->pages && hash_at(buf, 0) <= hash) {
         const uint64_t n = entries_in(x, page);
-        for (uint64_t i = 0; i < n && found < CM_INDEX_FOUND_MAX; i++)
+        for (uint64_t i = 0; i < n; i++)
             if (hash_at(buf, i) == hash)
-                offset[found++] = get_le64(buf + i * ENTRY_LEN + 8);
+                keep_offset(offset, &found, get_le64(buf + i * ENTRY_LEN + 8));
         /* Equal hashes may run on into the next page. */
         if (hash_at(buf, n - 1) != hash || ++page == x->pages)
             break;

@@ -46,8 +46,8 @@ enum { CM_INDEX_FOUND_MAX = 16 };
 CM_MUST_CHECK cm_err cm_index_open(const char *dir, uint64_t manifest_bytes, struct cm_index **out,
                                    struct cm_error *err);
 uint64_t cm_index_rows(const struct cm_index *x);
-/* Offsets of the rows whose key has the text's hash, ascending, at most
- * CM_INDEX_FOUND_MAX; *count 0: no such row. Every page that was read has been
+/* Offsets of the rows whose key has the text's hash, ascending, the last
+ * CM_INDEX_FOUND_MAX of them; *count 0: no such row. Every page that was read has been
  * checked, so that answer can be trusted. */
 CM_MUST_CHECK cm_err cm_index_find(const struct cm_index *x, enum cm_index_key key, struct cm_span text,
                                    uint64_t offset[CM_INDEX_FOUND_MAX], size_t *count, struct cm_error *err);

@@ -16,10 +16,11 @@ struct cm_journal {
     struct cm_journal_at at;
     int fd;
     char path[300], burned_path[300];
-    uint32_t at_most;      /* certificates under a prefix of this attempt */
-    char ended_at[24];     /* "": it has not */
-    const char *end_state; /* as the end is on record */
-    bool in_doubt;         /* a record failed and could not be taken back */
+    uint32_t at_most;       /* certificates under a prefix of this attempt */
+    struct cm_ranges again; /* devices asked for again and not committed since */
+    char ended_at[24];      /* "": it has not */
+    const char *end_state;  /* as the end is on record */
+    bool in_doubt;          /* a record failed and could not be taken back */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -192,10 +193,16 @@ static cm_err record_reserve(struct cm_recorder *r, const struct cm_prefixes *mo
     return put(j, "reserve", prefixes_json(more), err);
 }
 
-static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, const struct cm_prefixes *more,
-                            struct cm_error *err)
+static cm_err add_all(struct cm_ranges *to, const struct cm_ranges *from, struct cm_error *err)
 {
-    struct cm_journal *j = journal_of(r);
+    for (size_t i = 0; i < from->count; i++)
+        CM_TRY(cm_ranges_add(to, from->at[i].first, from->at[i].last, err));
+    return CM_OK;
+}
+
+static cm_err put_commit(struct cm_journal *j, const struct cm_commit *c, const struct cm_prefixes *more,
+                         struct cm_error *err)
+{
     const struct cm_places *places = j->conf.places;
     char xxh3[33] = "";
     struct cm_writer w = cm_writer(xxh3, 32);
@@ -214,6 +221,35 @@ static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, co
 }
 
 /* A record that failed was cut off when it did. */
+/* What is still to be minted again, when a commit with these devices will be on record. */
+static cm_err still_again(const struct cm_journal *j, const struct cm_ranges *seqs, struct cm_ranges *out,
+                          struct cm_error *err)
+{
+    CM_TRY(add_all(out, &j->again, err));
+    for (size_t i = 0; out->count > 0 && i < seqs->count; i++)
+        CM_TRY(cm_ranges_remove(out, seqs->at[i].first, seqs->at[i].last, err));
+    return CM_OK;
+}
+
+/* Once a commit is on record nothing may fail any more: what needs memory comes first. */
+static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, const struct cm_prefixes *more,
+                            struct cm_error *err)
+{
+    struct cm_journal *j = journal_of(r);
+    struct cm_ranges again = { 0 };
+
+    cm_err rc = still_again(j, &c->seqs, &again, err);
+    if (rc == CM_OK)
+        rc = put_commit(j, c, more, err);
+    if (rc == CM_OK) {
+        const struct cm_ranges before = j->again;
+        j->again = again;
+        again = before;
+    }
+    cm_ranges_close(&again);
+    return rc;
+}
+
 static cm_err record_retract(struct cm_recorder *r, struct cm_error *err)
 {
     const struct cm_journal *j = journal_of(r);
@@ -309,9 +345,8 @@ cm_err cm_journal_burn(struct cm_journal *j, const struct cm_burned *burned, siz
 static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end, struct cm_error *err)
 {
     struct cm_journal *j = journal_of(r);
-    const char *const state = end->failed                          ? "failed"
-                              : j->at.devices == j->conf.requested ? "complete"
-                                                                   : "stopped";
+    const bool whole = j->at.devices == j->conf.requested + j->at.superseded;
+    const char *const state = end->failed ? "failed" : whole ? "complete" : "stopped";
     char now[24];
 
     CM_TRY(burn(j, end->burned, end->burned_count, NULL, err));
@@ -329,6 +364,33 @@ static cm_err record_end(struct cm_recorder *r, const struct cm_attempt_end *end
 static const struct cm_recorder_ops recorder_ops = {
     .reserve = record_reserve, .commit = record_commit, .retract = record_retract, .end = record_end
 };
+
+/* --- rework -------------------------------------------------------------- */
+
+cm_err cm_journal_supersede(struct cm_journal *j, const char *reason, const struct cm_ranges *seqs,
+                            struct cm_error *err)
+{
+    CM_TRY(add_all(&j->again, seqs, err));
+    CM_TRY(put(j, "supersede", json_pack("{s:s s:o}", "reason", reason, "seqs", ranges_json(seqs)), err));
+    j->at.superseded += cm_ranges_size(seqs);
+    return CM_OK;
+}
+
+uint64_t cm_journal_rows_superseded(const struct cm_journal *j)
+{
+    return j->at.superseded - cm_ranges_size(&j->again);
+}
+
+cm_err cm_journal_purge(struct cm_journal *j, bool done, uint32_t before, struct cm_error *err)
+{
+    char now[24];
+
+    when_text(cm_when_now(), now);
+    return put(j, "purge",
+               json_pack("{s:s s:I s:s}", "state", done ? "done" : "begun", "before", (json_int_t) before,
+                         "purged_at", now),
+               err);
+}
 
 /* --- opening ------------------------------------------------------------- */
 
@@ -368,13 +430,15 @@ cm_err cm_journal_create(const struct cm_journal_conf *conf, const json_t *run, 
 }
 
 cm_err cm_journal_continue(const struct cm_journal_conf *conf, const struct cm_journal_at *at,
-                           struct cm_journal **out, struct cm_error *err)
+                           const struct cm_ranges *again, struct cm_journal **out, struct cm_error *err)
 {
     struct cm_journal *j = NULL;
 
     CM_TRY(open_journal(conf, &j, err));
     j->at = *at;
-    const cm_err rc = cm_file_open_write(conf->dir->fd, conf->dir->path, "journal", &j->fd, err);
+    cm_err rc = cm_file_open_write(conf->dir->fd, conf->dir->path, "journal", &j->fd, err);
+    if (rc == CM_OK)
+        rc = add_all(&j->again, again, err);
     if (rc != CM_OK) {
         cm_journal_close(j);
         return rc;
@@ -417,5 +481,6 @@ void cm_journal_close(struct cm_journal *j)
     if (j == NULL)
         return;
     cm_fd_close(&j->fd);
+    cm_ranges_close(&j->again);
     free(j);
 }

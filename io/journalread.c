@@ -2,12 +2,8 @@
 
 #include "engine/digest.h"
 #include "io/file.h"
-#include "io/readat.h"
-#include "io/sys.h"
 
-#include <errno.h>
-
-enum { SECTOR = 512, HASH_HEX = 64, JOURNAL_MAX = 1 << 30, SCALE_MAX = 1 << 30 };
+enum { SECTOR = 512, HASH_HEX = 64, SCALE_MAX = 1 << 30 };
 
 struct reader {
     const char *name;
@@ -129,6 +125,18 @@ static cm_err add_ranges(const struct reader *r, const json_t *in, const char *k
     return CM_OK;
 }
 
+/* A list that add_ranges has checked. */
+static cm_err remove_ranges(const struct reader *r, const json_t *list, struct cm_ranges *from)
+{
+    uint64_t pair[2];
+
+    for (size_t i = 0; from->count > 0 && i < json_array_size(list); i++) {
+        CM_TRY(get_tuple(r, json_array_get(list, i), "seqs", 2, pair));
+        CM_TRY(cm_ranges_remove(from, pair[0], pair[1], r->err));
+    }
+    return CM_OK;
+}
+
 /* --- records -------------------------------------------------------------- */
 
 static struct cm_journal_attempt_state *attempt_of(const struct reader *r)
@@ -151,14 +159,22 @@ static cm_err take_run(const struct reader *r, json_t *record)
 static cm_err take_attempt(const struct reader *r, json_t *record)
 {
     struct cm_journal_state *s = r->s;
+    const char *command = NULL;
     uint64_t number = 0, burned = 0;
 
     CM_TRY(get_number(r, record, "attempt", &number));
     CM_TRY(get_number(r, record, "burned_bytes", &burned));
+    CM_TRY(get_text(r, record, "command", &command));
     if (number != s->attempts + 1 || burned < s->at.burned_bytes)
         REFUSE(r, "attempt: not the number that follows, or less is burned than before");
+    if (s->purging)
+        REFUSE(r, "attempt: while the keys are being purged");
     CM_TRY(make_room(r, (void **) &s->attempt, s->attempts, &s->attempt_cap, sizeof *s->attempt));
-    s->attempt[s->attempts++] = (struct cm_journal_attempt_state) { .first_prefix = s->prefixes };
+    s->attempt[s->attempts++] = (struct cm_journal_attempt_state) {
+        .first_prefix = s->prefixes,
+        .rework = strcmp(command, "reissue") == 0 || strcmp(command, "repair") == 0,
+        .supersedes = s->supersedes,
+    };
     s->at.attempts = number;
     s->at.burned_bytes = burned;
     s->settled = s->prefixes;
@@ -255,6 +271,7 @@ static cm_err take_commit(const struct reader *r, json_t *record)
     for (size_t i = 0; i < json_array_size(units); i++)
         CM_TRY(take_unit(r, json_array_get(units, i)));
     CM_TRY(add_ranges(r, record, "seqs", &s->seqs));
+    CM_TRY(remove_ranges(r, json_object_get(record, "seqs"), &s->again));
     CM_TRY(add_ranges(r, record, "prefixes", &s->used));
     CM_TRY(check_prefixes(r, record, "prefixes", &s->unused));
     CM_TRY(make_room(r, (void **) &s->commit, s->commits, &s->commit_cap, sizeof *s->commit));
@@ -288,13 +305,72 @@ static cm_err take_end(const struct reader *r, json_t *record)
     return CM_OK;
 }
 
+/* Only what is committed can be superseded. */
+static cm_err move_to_again(const struct reader *r, const struct cm_ranges *seqs)
+{
+    struct cm_journal_state *s = r->s;
+
+    if (seqs->count == 0)
+        REFUSE(r, "seqs: none");
+    for (size_t i = 0; i < seqs->count; i++) {
+        const struct cm_range *range = &seqs->at[i];
+        if (cm_ranges_gap(&s->seqs, range->first) <= range->last)
+            REFUSE(r, "seqs: a device that has no certificate, or was asked for again before");
+        CM_TRY(cm_ranges_remove(&s->seqs, range->first, range->last, r->err));
+        CM_TRY(cm_ranges_add(&s->again, range->first, range->last, r->err));
+    }
+    s->at.superseded += cm_ranges_size(seqs);
+    return CM_OK;
+}
+
+static cm_err take_supersede(const struct reader *r, json_t *record)
+{
+    struct cm_journal_state *s = r->s;
+    struct cm_journal_supersede *one = NULL;
+    const char *reason = NULL;
+
+    CM_TRY(get_text(r, record, "reason", &reason));
+    CM_TRY(make_room(r, (void **) &s->supersede, s->supersedes, &s->supersede_cap, sizeof *s->supersede));
+    one = &s->supersede[s->supersedes++];
+    *one = (struct cm_journal_supersede) { .reason = strdup(reason), .manifest_bytes = s->manifest_bytes };
+    if (one->reason == NULL)
+        CM_FAIL(r->err, CM_E_NOMEM, "no memory for %s", r->name);
+    CM_TRY(add_ranges(r, record, "seqs", &one->seqs));
+    return move_to_again(r, &one->seqs);
+}
+
+static cm_err take_purge(const struct reader *r, json_t *record)
+{
+    struct cm_journal_state *s = r->s;
+    const uint64_t end = s->units > 0 ? (uint64_t) s->unit[s->units - 1].number + 1 : 0;
+    const char *state = NULL, *at = NULL;
+    uint64_t before = 0;
+
+    CM_TRY(get_text(r, record, "state", &state));
+    CM_TRY(get_text(r, record, "purged_at", &at));
+    CM_TRY(get_number(r, record, "before", &before));
+    const bool begun = strcmp(state, "begun") == 0;
+    if (!begun && strcmp(state, "done") != 0)
+        REFUSE(r, "state: none of begun, done");
+    if (s->ended[0] == '\0' || s->purging == begun || before > end || before < s->purged_before)
+        REFUSE(r, "purge: where an attempt is under way, out of order, or of segments that there are not");
+    if (!begun && before != s->purged_before)
+        REFUSE(r, "before: not what the purge began with");
+    s->purging = begun;
+    s->purged_before = (uint32_t) before;
+    (void) snprintf(s->purged_at, sizeof s->purged_at, "%s", at);
+    return CM_OK;
+}
+
 static const struct {
     const char *type;
     bool in_attempt; /* only between an attempt and its end */
     cm_err (*take)(const struct reader *r, json_t *record);
 } types[] = {
-    { "run", false, take_run },      { "attempt", false, take_attempt }, { "reserve", true, take_reserve },
-    { "commit", true, take_commit }, { "end", true, take_end },
+    { "run", false, take_run },        { "attempt", false, take_attempt },
+    { "reserve", true, take_reserve }, { "commit", true, take_commit },
+    { "end", true, take_end },         { "supersede", true, take_supersede },
+    { "purge", false, take_purge },
 };
 
 static cm_err take(const struct reader *r, json_t *record)
@@ -419,45 +495,4 @@ cm_err cm_journal_parse(struct cm_span data, const char *name, struct cm_journal
     }
     *out = s;
     return CM_OK;
-}
-
-cm_err cm_journal_read(int dirfd, const char *dir, struct cm_journal_state *out, struct cm_error *err)
-{
-    char path[512];
-    struct stat st;
-    size_t got = 0;
-    int fd = cm_sys_openat(dirfd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
-
-    (void) snprintf(path, sizeof path, "%.480s/journal", dir);
-    if (fd < 0 && errno == ENOENT)
-        return CM_E_END;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_IO, "can't open %s", path);
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size > JOURNAL_MAX) {
-        cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_INPUT, "%s is not a regular file, or larger than %d octets", path, JOURNAL_MAX);
-    }
-    uint8_t *data = malloc((size_t) st.st_size + 1);
-    cm_err rc = data != NULL ? cm_read_at(fd, path, data, (size_t) st.st_size, 0, &got, err)
-                             : cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for %s", path);
-    cm_fd_close(&fd);
-    if (rc == CM_OK)
-        rc = cm_journal_parse(cm_span(data, got), path, out, err);
-    free(data);
-    return rc;
-}
-
-void cm_journal_state_done(struct cm_journal_state *s)
-{
-    json_decref(s->run);
-    cm_ranges_close(&s->seqs);
-    cm_ranges_close(&s->used);
-    cm_ranges_close(&s->unused);
-    free(s->prefix);
-    free(s->unit);
-    free(s->commit);
-    free(s->attempt);
-    *s = (struct cm_journal_state) { 0 };
 }

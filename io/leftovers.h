@@ -12,6 +12,7 @@ struct cm_leftovers_conf {
     const struct cm_rundir *dir;
     const struct cm_journal_state *journal;
     bool tree, durable;
+    bool reworked; /* what is missing may have been condemned, and minted again: verify tells */
 };
 
 /* Makes durable what a killed process may have left in the page cache: before this, nothing that is read

@@ -54,6 +54,7 @@ struct cm_row {
     char name[CM_ROW_NAME_MAX +
               1]; /* the id, percent-encoded: files and entries are called name.crt, name.key */
     struct json_t *root;
+    uint64_t at; /* its offset in the manifest, where fleet.h has read it */
 };
 
 /* Octets of the row itself, without the spaces that may stand before the LF. */

@@ -36,7 +36,7 @@ RUN = ["format", "version", "run_id", "engine", "libcrypto", "created_at", "requ
 REQUEST = ["devices", "source", "start", "id_pattern", "list_sha256", "mac_base", "key", "profile", "subject", "san",
            "signature", "not_before", "not_after", "lot", "sku", "order", "layout", "key_format", "encoding", "ledger",
            "keys_dir", "keys", "may_outlive_ca"]
-OUTCOME = ["state", "devices", "manifest_bytes", "ended_at"]
+OUTCOME = ["state", "devices", "superseded", "manifest_bytes", "ended_at"]
 NAMES = {"run.json", "ca.pem", "chains", "keys", "manifest.ndjson", "journal", "burned.ndjson", "index"}
 SUFFIX = {"chains": ".crt", "keys": ".key"}
 DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, crypto.Bad)
@@ -242,7 +242,8 @@ class Fleet:
         outcome, state = self.run["outcome"], None
         if self.journal is not None:
             state = self.journal.end["state"] if self.journal.end and self.settled else None
-            expected = state and {"state": state, "devices": self.journal.devices,
+            expected = state and {"state": state, "devices": self.journal.devices - self.journal.rows_superseded,
+                                  "superseded": self.journal.rows_superseded,
                                   "manifest_bytes": self.journal.committed, "ended_at": self.journal.end["ended_at"]}
             # A kill may fall between the journal's record and run.json; then run.json says less, or what was before.
             if outcome != expected and (ended or (state is not None and outcome is not None)):
@@ -339,10 +340,10 @@ class Fleet:
             i = r["seq"] - start
             if not 0 <= i < n or (ids is not None and (i >= len(ids) or r["device_id"] != ids[i])):
                 self.say(f"{r}: number {r['seq']} was not asked for with this id")
-        for old, (device, new) in (self.journal.superseded.items() if self.journal else ()):
-            found = {r["certificate_id"]: r["device_id"] for r in self.rows}
-            if found.get(old) != device or found.get(new) != device:
-                self.say(f"journal: {device} is said to be superseded, and its rows are not there")
+        newest = {r["seq"]: r for r in self.rows}
+        for r in self.rows:
+            if r.superseded and (newest[r["seq"]] is r or newest[r["seq"]]["device_id"] != r["device_id"]):
+                self.say(f"{r}: superseded, and no row took its place")
 
     # --- what lies where -----------------------------------------------------------------------------------------
 
@@ -605,7 +606,7 @@ class Row:
 
     def __init__(self, data, commit, journal):
         self.data, self.commit = data, commit
-        self.superseded = journal is not None and data["certificate_id"] in journal.superseded
+        self.superseded = bool(journal and commit) and journal.is_superseded(data["seq"], commit.number)
 
     def __getitem__(self, key):
         return self.data[key]

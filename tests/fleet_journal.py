@@ -13,8 +13,8 @@ TYPES = {
     "reserve": ["first", "at_most", "prefixes"],
     "commit": ["commit", "devices", "manifest_bytes", "rows_xxh3", "units", "seqs", "prefixes", "reserve"],
     "end": ["state", "signatures", "unused", "burned_bytes", "ended_at"],
-    "supersede": ["reason", "devices"],
-    "purge": ["purged_at", "devices"],
+    "supersede": ["reason", "seqs"],
+    "purge": ["state", "before", "purged_at"],
 }
 COMMANDS = ("mint", "resume", "repair", "reissue")
 STATES = ("complete", "stopped", "failed")
@@ -87,8 +87,10 @@ class Journal:
         self.records, self.good, self.why, self.follow = read(data)
         self.run = None
         self.attempts, self.commits, self.reserved, self.prefixes = [], [], [], {}
-        self.superseded = {}  # old certificate id -> (device id, new certificate id)
-        self.purged = self.is_open = self.is_done = False
+        self.minted, self.again = set(), set()  # numbers of devices: committed; asked for again since
+        self.asked = []  # (commits before it, numbers) of each supersede record
+        self.rows_superseded = self.purged_before = 0
+        self.is_open = self.is_done = False
         self.end = None
         self.committed = self.devices = self.burned_bytes = 0
         self.units = {}  # number -> (chain octets, key octets), as last committed
@@ -157,6 +159,12 @@ class Journal:
             self._complain("number, devices or octets of the commit")
         if len(c.seqs) != devices or not c.units:
             self._complain(f"{devices} devices, and {len(c.seqs)} numbers of them in {len(c.units)} units")
+        for seq in c.seqs:
+            if seq in self.minted and seq not in self.again:
+                self._complain(f"device number {seq} for the second time")
+            self.rows_superseded += seq in self.again
+            self.again.discard(seq)
+            self.minted.add(seq)
         for number in c.numbers:
             c.prefixes.add(self._goes(number, "commit", "committed"))
         for number, octets in c.units.items():
@@ -188,13 +196,29 @@ class Journal:
 
     def _supersede(self, r):
         self._in_attempt("supersede")
-        if self.records[self._now - 1]["type"] not in ("commit", "supersede"):
-            self._complain("supersede without a commit before it")
-        for device, old, new in r["devices"]:
-            self.superseded[old] = device, new
+        if self.attempts[-1]["record"]["command"] not in ("reissue", "repair"):
+            self._complain("supersede in a " + self.attempts[-1]["record"]["command"])
+        seqs = set(spread(r["seqs"]))
+        if not seqs or not seqs <= self.minted or seqs & self.again:
+            self._complain("supersede of devices that have no certificate, or wait for one")
+        self.again |= seqs
+        self.asked.append((len(self.commits), seqs))
 
-    def _purge(self, _):
-        self.purged = True
+    def is_superseded(self, seq, commit):
+        """Of the row of a device that came with a commit: did another take its place?"""
+        asked = [at for at, seqs in self.asked if seq in seqs]
+        later = [at for at in asked if at >= commit]
+        return bool(later) and not (later == asked[-1:] and seq in self.again)
+
+    def _purge(self, r):
+        if self.is_open or r["state"] not in ("begun", "done") or r["before"] < self.purged_before:
+            self._complain("purge")
+        self.purged_before = r["before"]
+
+    @property
+    def purged(self):
+        """All keys are gone, or going."""
+        return bool(self.units) and max(self.units) < self.purged_before
 
     def _in_attempt(self, kind):
         if not self.is_open or (self.is_done and kind != "end"):

@@ -177,7 +177,7 @@ static void write_all(struct rig *g)
     struct cm_journal_state s = read_back(g);
     cm_journal_close(g->j);
     const struct cm_journal_conf conf = conf_of(g);
-    cr_assert_eq(cm_journal_continue(&conf, &s.at, &g->j, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_journal_continue(&conf, &s.at, &s.again, &g->j, &err), CM_OK, "%s", err.what);
     cm_journal_state_done(&s);
     json_t *gone = json_pack("[s]", "keys/000002.tar.part");
     cr_assert_eq(cm_journal_attempt(g->j, "resume", gone, &err), CM_OK, "%s", err.what);

@@ -41,7 +41,10 @@ static size_t put_record(size_t at, const char *json, uint8_t chain[32])
 }
 
 #define RUN "'type':'run','version':1"
-#define ATTEMPT(n, burned) "'type':'attempt','attempt':" #n ",'burned_bytes':" #burned
+#define ATTEMPT(n, burned) "'type':'attempt','attempt':" #n ",'command':'mint','burned_bytes':" #burned
+#define SUPERSEDE(seqs) "'type':'supersede','reason':'worn','seqs':" seqs
+#define PURGE(state, before)                                                                                 \
+    "'type':'purge','state':'" state "','before':" #before ",'purged_at':'2026-01-02T03:04:05Z'"
 #define RESERVE(first)                                                                                       \
     "'type':'reserve','first':" #first ",'at_most':7,'prefixes':['1111111111111111','2222222222222222']"
 #define XXH "00112233445566778899aabbccddeeff"
@@ -63,6 +66,21 @@ static const struct {
     { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), ATTEMPT(2, 70), RESERVE(2) }, NULL },
     { { BEGUN, END("failed", "[]", 10) }, NULL },
     { { RUN, ATTEMPT(1, 0), ATTEMPT(2, 0), RESERVE(0) }, NULL },
+    { { BEGUN, ONE, SUPERSEDE("[[2,3]]"), COMMIT(2, 7, 8192, "[[1,8,8]]", "[[2,3]]", "[[1,1]]") }, NULL },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 1), PURGE("done", 1) }, NULL },
+    { { BEGUN, ONE, SUPERSEDE("[]") }, "seqs: none" },
+    { { BEGUN, ONE, SUPERSEDE("[[5,6]]") }, "has no certificate" },
+    { { BEGUN, ONE, SUPERSEDE("[[2,3]]"), SUPERSEDE("[[3,4]]") }, "asked for again before" },
+    { { BEGUN, ONE, "'type':'supersede','seqs':[[2,3]]" }, "reason is not a string" },
+    { { BEGUN, ONE, SUPERSEDE("[[2,3]]"), COMMIT(2, 7, 8192, "[]", "[[3,4]]", "[[1,1]]") },
+      "were there before" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), SUPERSEDE("[[2,3]]") }, "no attempt is under way" },
+    { { BEGUN, ONE, PURGE("begun", 1) }, "where an attempt is under way" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 2) }, "segments that there are not" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("done", 1) }, "out of order" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 1), PURGE("done", 0) }, "purge" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("over", 1) }, "none of begun, done" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 1), ATTEMPT(2, 0) }, "being purged" },
     { { "#[]" }, "not a JSON object" },
     { { "#{\"record\":0,\"type\":\"run\",\"version\":1,}" }, "not a JSON object" },
     { { "#{\"record\":0,\"type\":\"run\",\"version\":1,\"version\":1}" }, "not a JSON object" },
@@ -159,6 +177,38 @@ static size_t put_case(size_t i)
         len = put_record(len, json, chain);
     }
     return len;
+}
+
+/* A row is in force until a commit behind the supersede record brings another, and not a moment longer. */
+Test(journalread, one_row_of_a_device_is_in_force)
+{
+    static const char *const record[] = {
+        BEGUN,
+        ONE,
+        SUPERSEDE("[[2,3]]"),
+        COMMIT(2, 6, 8192, "[[1,8,8]]", "[[2,2]]", "[[1,1]]"),
+        SUPERSEDE("[[2,2]]"),
+    };
+    uint8_t chain[32] = { 0 };
+    size_t len = 0;
+
+    for (size_t n = 0; n < CM_COUNT(record); n++) {
+        struct cm_journal_state s = { 0 };
+        struct cm_error err = { 0 };
+        char json[1024];
+        (void) snprintf(json, sizeof json, "{'record':%zu,%s}", n, record[n]);
+        for (char *c = json; *c != '\0'; c++)
+            *c = *c == '\'' ? '"' : *c;
+        len = put_record(len, json, chain);
+        cr_assert_eq(parse(len, &s, &err), CM_OK, "%s", err.what);
+        const bool again = cm_journal_superseded(&s, 2, 0) != NULL;
+        cr_expect_eq(again, s.commits == 2, "record %zu: the first row of 2", n);
+        cr_expect_null(cm_journal_superseded(&s, 2, 4096), "record %zu: the second row of 2", n);
+        cr_expect_null(cm_journal_superseded(&s, 3, 0), "record %zu: 3 waits", n);
+        cr_expect_null(cm_journal_superseded(&s, 4, 0), "record %zu: nobody asked for 4", n);
+        cr_expect_eq(cm_journal_rows_in_force(&s), s.commits > 0 ? 5 : 0, "record %zu", n);
+        cm_journal_state_done(&s);
+    }
 }
 
 Test(journalread, every_contradiction)

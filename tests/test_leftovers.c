@@ -385,7 +385,8 @@ Test(leftovers, burned_prefixes)
     cr_assert(cm_ranges_add(&g.state.used, 4, 5, NULL) == CM_OK &&
               cm_ranges_add(&g.state.unused, 8, 8, NULL) == CM_OK);
     for (int again = 0; again < 2; again++) {
-        cr_assert_eq(cm_journal_continue(&conf, &g.state.at, &j, &err), CM_OK, "%s", err.what);
+        cr_assert_eq(cm_journal_continue(&conf, &g.state.at, &g.state.again, &j, &err), CM_OK, "%s",
+                     err.what);
         cr_assert_eq(cm_leftovers_burn(j, &g.state, &err), CM_OK, "%s", err.what);
         cm_journal_close(j);
     }

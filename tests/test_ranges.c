@@ -1,5 +1,6 @@
-/* Goal: a set of ranges is the set of numbers that were added, as few ranges as can be. Method: random
- * additions of all kinds of overlap, each compared with a bitmap; the borders by hand. CM_SEED repeats a run.
+/* Goal: a set of ranges is the set of numbers that were added and not removed, as few ranges as can be.
+ * Method: random additions and removals of all kinds of overlap, each compared with a bitmap; the borders by
+ * hand. CM_SEED repeats a run.
  */
 #include "engine/ranges.h"
 #include "tests/t_plant.h"
@@ -40,9 +41,11 @@ Test(ranges, against_a_bitmap)
             const uint64_t most = round % 3 == 0 ? 2 : round % 3 == 1 ? 10 : 80;
             uint64_t last = first + t_random(&seed, most);
             last = last < NUMBERS ? last : NUMBERS - 1;
-            cr_assert_eq(cm_ranges_add(&r, first, last, &err), CM_OK, "%s", err.what);
+            const bool add = t_random(&seed, 4) != 0;
+            cr_assert_eq(add ? cm_ranges_add(&r, first, last, &err) : cm_ranges_remove(&r, first, last, &err),
+                         CM_OK, "%s", err.what);
             for (uint64_t n = first; n <= last; n++)
-                in[n] = true;
+                in[n] = add;
             compare(&r, in);
             const uint64_t a = t_random(&seed, NUMBERS), b = a + t_random(&seed, NUMBERS - a);
             bool meets = false;

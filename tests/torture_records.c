@@ -181,7 +181,7 @@ static cm_err clear_up(struct course *c, uint64_t *commits, struct cm_error *err
         rc = cm_leftovers_clear(&left, names, err);
     }
     if (rc == CM_OK)
-        rc = cm_journal_continue(&conf, &s.at, &c->j, err);
+        rc = cm_journal_continue(&conf, &s.at, &s.again, &c->j, err);
     if (rc == CM_OK)
         rc = cm_leftovers_burn(c->j, &s, err);
     if (rc == CM_OK)
