@@ -37,6 +37,12 @@ static cm_err sync_entry(int dirfd, const char *dir, const char *name, int flags
     if (fd < 0)
         CM_FAIL(err, CM_E_IO, "can't open %s", path);
     rc = cm_dir_sync(fd, path, err);
+    /* A write that an earlier fsync reported as failed may live on in the page cache, as if it were on disk,
+     * and this fsync knows nothing of it (Rebello et al., "Can Applications Recover from fsync Failures?",
+     * USENIX ATC 2020). So what is read now comes from the disk. It is advice: a failure means that the file
+     * system has no such cache. */
+    if (rc == CM_OK && flags == 0)
+        (void) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     cm_fd_close(&fd);
     return rc;
 }

@@ -9,8 +9,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { COMMITTED = 8192, TAIL = 70000, TOP = 512 };
@@ -406,6 +409,41 @@ Test(leftovers, burned_prefixes)
     cr_expect_null(line);
     cm_ranges_close(&g.state.used);
     cm_ranges_close(&g.state.unused);
+    close_rig(&g);
+}
+
+/* Pages of a file that the page cache holds. */
+static size_t cached_pages(const struct rig *g, const char *name)
+{
+    unsigned char resident[64] = { 0 };
+    const int fd = openat(g->place.dir.fd, name, O_RDONLY);
+    const long len = size_of(g, name);
+    void *const at = mmap(NULL, (size_t) len, PROT_READ, MAP_SHARED, fd, 0);
+    size_t n = 0;
+
+    cr_assert(at != MAP_FAILED && mincore(at, (size_t) len, resident) == 0);
+    for (size_t i = 0; i < sizeof resident; i++)
+        n += resident[i] & 1;
+    (void) munmap(at, (size_t) len);
+    (void) close(fd);
+    return n;
+}
+
+Test(leftovers, what_is_read_comes_from_the_disk)
+{
+    static const char *const file[] = { "journal", "manifest.ndjson", "burned.ndjson" };
+    struct rig g;
+    struct cm_error err = { 0 };
+    struct statfs fs;
+
+    open_rig(&g, false);
+    cr_assert_eq(fstatfs(g.place.dir.fd, &fs), 0);
+    for (size_t i = 0; i < CM_COUNT(file); i++)
+        cr_expect_gt(cached_pages(&g, file[i]), 0, "%s", file[i]);
+    cr_assert_eq(cm_leftovers_sync(&g.place.dir, &err), CM_OK);
+    /* Where the page cache is all there is, as on tmpfs, it stays. */
+    for (size_t i = 0; i < CM_COUNT(file) && fs.f_type == EXT4_SUPER_MAGIC; i++)
+        cr_expect_eq(cached_pages(&g, file[i]), 0, "%s", file[i]);
     close_rig(&g);
 }
 
