@@ -30,12 +30,19 @@ CLEAN = (0, 2, 3, 4)  # with an input that can't be read into memory, that is wh
 # of its own. It happens only where a resume reads the journal, before anything is changed; the next resume shows that.
 JANSSON = re.compile(rb"\A[^\n]*load\.c:\d+: lex_scan_string: Assertion [^\n]*\n?\Z")
 
+# libcrypto 3.0 loses an entry of its table of algorithm names, 16 octets and the name, when memory runs out while it adds
+# one: nothing that a caller holds. A report of nothing else is taken out; the exit code stays the program's.
+ENTRY = (rb"Direct leak of (?:16|32|48) byte[^\n]*\n(?: +#[0-2] [^\n]*\n){3} +#3 \w+ in CRYPTO_zalloc [^\n]*\n\n"
+         rb"(?:Indirect leak of \d+ byte[^\n]*\n(?: +#[0-2] [^\n]*\n){3} +#3 \w+ in CRYPTO_strndup [^\n]*\n\n)+")
+ENTRIES = re.compile(rb"\n=+\n==\d+==ERROR: LeakSanitizer: detected memory leaks\n\n(?:" + ENTRY +
+                     rb")+SUMMARY: AddressSanitizer: \d{2} byte[^\n]*\n")
+
 
 def starved(args, when):
-    env = {**run.environment(PLAN), "CERTMILL_STARVE": when}
+    env = {**run.environment(PLAN), "CERTMILL_STARVE": when, "ASAN_OPTIONS": "exitcode=0"}
     done = subprocess.run([STARVED, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=kit.PATIENCE,
                           check=False)
-    r = kit.Result([STARVED, when, *args], done.returncode, done.stdout, done.stderr)
+    r = kit.Result([STARVED, when, *args], done.returncode, done.stdout, ENTRIES.sub(b"", done.stderr))
     r.jansson = r.code == -6 and args[0] == "resume" and bool(JANSSON.match(r.err))
     kit.check(not kit.BROKEN.search(r.err) or r.jansson, "the program broke:", r)
     return r
