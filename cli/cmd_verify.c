@@ -29,7 +29,7 @@ static const struct cm_arg args[] = {
     { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
       "where the keys are, or absent: no key may be there; DIR/keys, or where the run wrote them" },
     { "deep", CM_ARG_FLAG, offsetof(struct opts, deep), 0, 0, NULL, NULL,
-      "libcrypto reads everything again, RSA keys are checked by FIPS 186-5, shared primes are found; slow" },
+      "libcrypto reads everything again, RSA keys are checked by FIPS 186-5, shared primes are found (slow)" },
     { "workers", CM_ARG_U32, offsetof(struct opts, workers), 1, CM_CORES_MAX, NULL, "N",
       "threads; one for each processor that this process may use" },
 };
