@@ -332,11 +332,12 @@ class Fleet:
         if ids is not None and len(ids) != n:
             self.say(f"run.json: {n} devices were asked for, not {len(ids)}")
         seen = {"device_id": set(), "seq": set(), "serial": set(), "spki_sha256": set(), "certificate_id": set()}
-        for r in self.rows:
+        # What two devices shared may have been why they were condemned; nobody may have it after them.
+        for r in sorted(self.rows, key=lambda r: not r.condemned):
             for key, values in seen.items():
                 if r.superseded and key in ("device_id", "seq"):
                     continue
-                if r[key] in values:
+                if r[key] in values and not r.condemned:
                     self.say(f"{r}: {key} {r[key]} for the second time")
                 values.add(r[key])
             i = r["seq"] - start
