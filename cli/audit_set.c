@@ -272,7 +272,7 @@ static cm_err end_unit(struct set *set, struct cm_error *err)
     const int fd = cm_fleet_side_fd(a->fleet, u->side);
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
         return CM_OK; /* its rows have said that it is missing */
-    return cm_audit_list_dir(fd, name, u->file, take_shard_file, set, err);
+    return cm_dir_each(fd, name, u->file, take_shard_file, set, err);
 }
 
 static cm_err check_places(struct set *set, struct cm_error *err)
