@@ -441,8 +441,9 @@ static cm_err check_signatures(const struct cm_minting *m, struct cm_error *err)
     if (max != 0 && signatures > max)
         CM_FAIL(err, CM_E_USAGE,
                 "the CA might sign %llu certificates in all, with those that were lost, and --max-signatures "
-                "allows %llu: raise it with `certmill resume %s --max-signatures N`",
-                (unsigned long long) signatures, (unsigned long long) max, m->dir.path);
+                "allows %llu: raise it: certmill %s with --max-signatures N",
+                (unsigned long long) signatures, (unsigned long long) max,
+                m->rework != NULL ? m->rework->command : "resume");
     return CM_OK;
 }
 
