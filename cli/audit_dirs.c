@@ -2,8 +2,6 @@
 #include "io/file.h"
 #include "io/journalread.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -48,30 +46,6 @@ static void check_mode(struct cm_audit *a, int dirfd, const char *name, const ch
         cm_audit_find(a, NULL, CM_FINDING_NO_ROW, shown, CM_FINDING_NO_OFFSET,
                       "mode %04o, not %04o: chmod %o it", (unsigned) st.st_mode & 07777, (unsigned) want,
                       (unsigned) want);
-}
-
-cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take, void *arg,
-                         struct cm_error *err)
-{
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *e = NULL;
-    cm_err rc = CM_OK;
-
-    if (dir == NULL) {
-        cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_IO, "can't list the directory %s", shown);
-    }
-    errno = 0;
-    while (rc == CM_OK && (e = readdir(dir)) != NULL) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            rc = take(arg, e->d_name, err);
-        errno = 0;
-    }
-    if (rc == CM_OK && errno != 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't list the directory %s", shown);
-    (void) closedir(dir);
-    return rc;
 }
 
 struct listing {
@@ -175,7 +149,7 @@ static cm_err list_side(struct cm_audit *a, enum cm_fleet_side side, struct cm_a
         return CM_OK;
     if (side == CM_FLEET_KEYS)
         check_mode(a, fd, ".", "keys", 0700);
-    CM_TRY(cm_audit_list_dir(fd, ".", cm_audit_side_name[side], take_side_name, &l, err));
+    CM_TRY(cm_dir_each(fd, ".", cm_audit_side_name[side], take_side_name, &l, err));
     if (out->count > 0)
         qsort(out->number, out->count, sizeof *out->number, cm_audit_compare_numbers);
     out->named = calloc(out->count + 1, sizeof *out->named);
@@ -188,5 +162,5 @@ cm_err cm_audit_list(struct cm_audit *a, struct cm_audit_side out[2], struct cm_
 {
     CM_TRY(list_side(a, CM_FLEET_CHAINS, &out[CM_FLEET_CHAINS], err));
     CM_TRY(list_side(a, CM_FLEET_KEYS, &out[CM_FLEET_KEYS], err));
-    return cm_audit_list_dir(cm_fleet_fd(a->fleet), ".", cm_fleet_path(a->fleet), take_root_name, a, err);
+    return cm_dir_each(cm_fleet_fd(a->fleet), ".", cm_fleet_path(a->fleet), take_root_name, a, err);
 }

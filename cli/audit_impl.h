@@ -121,10 +121,6 @@ extern const char *const cm_audit_side_name[2];             /* "chains", "keys" 
 int cm_audit_compare_numbers(const void *a, const void *b); /* uint32_t, for qsort and bsearch */
 /* Lists both, and reports what a fleet does not have: other names, leftovers, wrong modes. */
 CM_MUST_CHECK cm_err cm_audit_list(struct cm_audit *a, struct cm_audit_side out[2], struct cm_error *err);
-typedef cm_err cm_audit_on_name(void *arg, const char *name, struct cm_error *err);
-/* Each name in a directory but "." and "..". shown: for messages. */
-CM_MUST_CHECK cm_err cm_audit_list_dir(int dirfd, const char *name, const char *shown, cm_audit_on_name *take,
-                                       void *arg, struct cm_error *err);
 
 /* Chooses conf->sample rows; *out NULL: that is all of them. The caller frees. */
 CM_MUST_CHECK cm_err cm_audit_pick(const struct cm_audit *a, uint64_t **out, size_t *count,

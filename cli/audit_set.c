@@ -50,6 +50,8 @@ static void walk_gap(struct cm_audit *a, const struct unit *u, uint64_t from, ui
         cm_err rc = cm_read_at(u->tar.fd, file, window, sizeof window, from, &got, &why);
         if (rc == CM_OK)
             rc = cm_tarread_next(cm_span(window, got), from, from + got == size, &t, &why);
+        if (rc != CM_OK && to != UINT64_MAX && to > size)
+            return; /* it was cut off in here: what lies behind is missed by its own rows */
         if (rc != CM_OK) {
             cm_audit_find(a, NULL, CM_FINDING_NO_ROW, file, from, "%s, between what rows name", why.what);
             return;
@@ -97,6 +99,12 @@ static void find_alone(struct cm_audit *a, uint64_t row)
         "the journal says that this device was superseded, but the rows of its number differ in id");
 }
 
+/* What must not be in two certificates; the rest must not be in two rows. */
+static bool is_of_certificate(enum cm_audit_kind kind)
+{
+    return kind == CM_AUDIT_SERIAL || kind == CM_AUDIT_SPKI || kind == CM_AUDIT_PRIME;
+}
+
 static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t row, uint64_t other_row)
 {
     static const char *const what[] = {
@@ -112,17 +120,18 @@ static void find_repeat(struct cm_audit *a, enum cm_audit_kind kind, uint64_t ro
     id_at(a, other_row, other);
     (void) snprintf(text, sizeof text, "%s as %s, whose row is at offset %llu", what[kind], other,
                     (ull) other_row);
-    cm_findings_add(a->conf->findings,
-                    &(struct cm_finding) { .device_id = id,
-                                           .what = text,
-                                           .file = "manifest.ndjson",
-                                           .offset = row,
-                                           .row = row,
-                                           .certificate = kind != CM_AUDIT_ID && kind != CM_AUDIT_SEQ });
+    cm_findings_add(a->conf->findings, &(struct cm_finding) { .device_id = id,
+                                                              .what = text,
+                                                              .file = "manifest.ndjson",
+                                                              .offset = row,
+                                                              .row = row,
+                                                              .certificate = is_of_certificate(kind) });
 }
 
-/* The later of two rows has what the first had before. A prime in common condemns both.
- * What is no longer in force condemns nobody, but nobody may have it again. */
+/* The later of two rows has what the first had before. Where two certificates have
+ * something in common, both are condemned: revoking one revokes the other, and who
+ * holds one key holds both. What is no longer in force condemns nobody, but nobody may
+ * have it again. */
 static cm_err check_repeats(struct cm_audit *a, struct cm_error *err)
 {
     uint8_t before[CM_AUDIT_ID_RECORD] = { 0 };
@@ -145,7 +154,7 @@ static cm_err check_repeats(struct cm_audit *a, struct cm_error *err)
         if (kind == CM_AUDIT_AGAIN || superseded_at(a, row))
             continue;
         find_repeat(a, kind, row, first);
-        if (kind == CM_AUDIT_PRIME && !first_named && !superseded_at(a, first))
+        if (is_of_certificate(kind) && !first_named && !superseded_at(a, first))
             find_repeat(a, kind, first, row);
         first_named = true;
     }
@@ -263,7 +272,7 @@ static cm_err end_unit(struct set *set, struct cm_error *err)
     const int fd = cm_fleet_side_fd(a->fleet, u->side);
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
         return CM_OK; /* its rows have said that it is missing */
-    return cm_audit_list_dir(fd, name, u->file, take_shard_file, set, err);
+    return cm_dir_each(fd, name, u->file, take_shard_file, set, err);
 }
 
 static cm_err check_places(struct set *set, struct cm_error *err)

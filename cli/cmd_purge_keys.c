@@ -28,14 +28,13 @@ static cm_err open_journal(struct cm_rerun *r, struct cm_error *err)
 static cm_err say(const struct cm_rerun *r, const struct cm_purge_result *done, struct cm_error *err)
 {
     if (r->m.common->json)
-        CM_TRY(cm_msg_json(json_pack("{s:s s:I s:I s:I}", "out", r->m.dir.path, "purged",
-                                     (json_int_t) done->units, "bytes", (json_int_t) done->bytes,
-                                     "left_alone", (json_int_t) done->foreign),
+        CM_TRY(cm_msg_json(json_pack("{s:s s:I s:I}", "out", r->m.dir.path, "purged",
+                                     (json_int_t) done->units, "left_alone", (json_int_t) done->foreign),
                            err));
     else if (!r->m.common->quiet)
-        (void) printf("%s: %llu %s with keys overwritten and removed, %.1f MB; the certificates stay\n",
-                      r->m.dir.path, (unsigned long long) done->units,
-                      r->o.layout == CM_LAYOUT_TREE ? "directories" : "segments", (double) done->bytes / 1e6);
+        (void) printf("%s: %llu %s with keys overwritten and removed; the certificates stay\n", r->m.dir.path,
+                      (unsigned long long) done->units,
+                      r->o.layout == CM_LAYOUT_TREE ? "directories" : "segments");
     if (done->foreign > 0)
         CM_FAIL(
             err, CM_E_FOUND,
@@ -58,8 +57,7 @@ static cm_err purge(struct cm_rerun *r, const struct opts *opts, struct cm_error
     CM_TRY(cm_rundir_open_sides(&r->m.dir, opts->keys != NULL ? opts->keys : r->o.keys_out, false, err));
     const struct cm_purge_conf conf = { .fd = r->m.dir.keys_fd,
                                         .path = r->m.dir.keys_path,
-                                        .tree = r->o.layout == CM_LAYOUT_TREE,
-                                        .before = before };
+                                        .tree = r->o.layout == CM_LAYOUT_TREE };
     if (!s->purging && s->purged_before == before) { /* it may have come back from a backup */
         CM_TRY(cm_purge(&conf, &done, err));
         return say(r, &done, err);

@@ -27,6 +27,7 @@ static const struct cm_arg args[] = {
 struct sentence {
     const struct cm_fleet *fleet;
     struct cm_findings *others; /* what no device can be minted again for */
+    bool books;                 /* and the manifest or the journal is among that */
     struct cm_ranges condemned;
     struct cm_rework_group group[REASONS_MAX];
     char reason[REASONS_MAX][REASON_LEN];
@@ -76,6 +77,8 @@ static void on_finding(void *arg, const struct cm_finding *finding)
 
     if (!can_be_minted(s, finding, &seq)) {
         cm_findings_add(s->others, finding);
+        s->books |= finding->file != NULL &&
+                    (strcmp(finding->file, "manifest.ndjson") == 0 || strcmp(finding->file, "journal") == 0);
         return;
     }
     if (s->err.code != CM_OK || cm_ranges_meets(&s->condemned, seq, seq))
@@ -118,6 +121,11 @@ static cm_err judge(struct sentence *s, const char *dir, const struct opts *opts
         rc = cm_fleet_open(dir, NULL, &fleet, err);
     if (rc == CM_OK)
         rc = cm_fleet_need_keys(fleet, err);
+    if (rc == CM_E_INPUT && fleet != NULL)
+        rc = cm_fail(err, CM_E_INPUT, CM_HERE,
+                     "the keys of %s are not where the run wrote them: bring them back; or, when they are "
+                     "lost, make that directory anew (mkdir -m 700), and all devices get new ones",
+                     dir);
     s->fleet = fleet;
     if (rc == CM_OK) {
         cm_findings_watch(findings, on_finding, s);
@@ -171,6 +179,12 @@ static cm_err end(const struct sentence *s, const char *dir, struct cm_error *er
     if (others == 0)
         return CM_OK;
     cm_findings_print(s->others);
+    if (s->books)
+        CM_FAIL(
+            err, CM_E_FOUND,
+            "nothing was minted: what %s says of its devices is damaged, and minting would build on it; "
+            "restore manifest.ndjson and journal from a backup, both of the same time, then repair the rest",
+            dir);
     CM_FAIL(err, CM_E_FOUND,
             "%llu finding%s in %s can't be mended by minting devices again: restore from a backup what is "
             "damaged, move away what does not belong there",
@@ -195,7 +209,7 @@ static cm_err repair(struct cm_rerun *r, const char *dir, const struct opts *opt
         *err = (struct cm_error) { .code = CM_E_FOUND }; /* everything is said */
         return CM_E_FOUND;
     }
-    if (s->groups > 0) {
+    if (s->groups > 0 && !s->books) {
         const struct cm_rework rework = { .command = "repair", .group = s->group, .groups = s->groups };
         CM_TRY(cm_rerun_rework(r, &opts->rerun, &rework, err));
     }
@@ -226,13 +240,13 @@ const struct cm_cmd cm_cmd_repair = {
     .usage = "DIR [OPTIONS]",
     .summary = "mint again exactly the devices that an audit condemns",
     .notes =
-        "Audits DIR as verify does. Devices whose bundle or key is damaged, missing, swapped or does not "
-        "fit\n"
-        "are minted again, as reissue does, with the finding as the reason; verify then accepts the fleet "
-        "and\n"
-        "counts what is superseded and damaged. What can't be mended that way is said: a damaged journal or\n"
-        "manifest, files that do not belong there. Purged keys are no damage: certmill reissue makes new "
-        "ones.\n"
+        "Audits DIR as verify does. Devices whose bundle or key is damaged, missing, swapped or does not\n"
+        "fit are minted again, as reissue does, with the finding as the reason; of those that share a\n"
+        "serial, a key or (--deep) an RSA prime, all are. verify then accepts the fleet and counts what is\n"
+        "superseded and damaged.\n"
+        "\n"
+        "What can't be mended that way is said: files that do not belong there; a damaged manifest, with\n"
+        "which nothing is minted. Purged keys are no damage: certmill reissue makes new ones.\n"
         "\n"
         "Exit code 0: nothing was wrong, or all is repaired; 1: something is left, or --dry-run found\n"
         "something to do; 2: the run did not end, or its journal is damaged.",

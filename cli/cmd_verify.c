@@ -29,7 +29,7 @@ static const struct cm_arg args[] = {
     { "keys", CM_ARG_STR, offsetof(struct opts, keys), 0, 0, NULL, "DIR",
       "where the keys are, or absent: no key may be there; DIR/keys, or where the run wrote them" },
     { "deep", CM_ARG_FLAG, offsetof(struct opts, deep), 0, 0, NULL, NULL,
-      "libcrypto reads everything again, RSA keys are checked by FIPS 186-5, shared primes are found; slow" },
+      "libcrypto reads all again, RSA keys are held to FIPS 186-5, shared primes are found (slow)" },
     { "workers", CM_ARG_U32, offsetof(struct opts, workers), 1, CM_CORES_MAX, NULL, "N",
       "threads; one for each processor that this process may use" },
 };
@@ -74,7 +74,7 @@ static void print_verdict(const struct cm_fleet *fleet, const struct cm_audit_re
     if (findings > 0)
         (void) printf("; %llu checked, %llu finding%s\n", rows, (ull) findings, findings == 1 ? "" : "s");
     else
-        (void) printf("; all %llu%s are sound\n", rows - (ull) r->damaged,
+        (void) printf("; all %llu%s are sound\n", rows - (ull) r->superseded,
                       r->sampled ? " of the sample" : "");
 }
 

@@ -182,6 +182,16 @@ static cm_err open_new(struct cm_minting *m, struct cm_error *err)
     return cm_journal_attempt(m->journal, "mint", NULL, err);
 }
 
+/* Is there, or was there, a reissue or repair? Also one that was killed before it had said whom. */
+static bool is_reworked(const struct cm_minting *m)
+{
+    bool reworked = m->rework != NULL;
+
+    for (size_t i = 0; i < m->before->attempts; i++)
+        reworked |= m->before->attempt[i].rework;
+    return reworked;
+}
+
 /* Says what was removed, and puts it on record. */
 static cm_err clear(struct cm_minting *m, struct cm_error *err)
 {
@@ -189,7 +199,7 @@ static cm_err clear(struct cm_minting *m, struct cm_error *err)
                                             .journal = m->before,
                                             .tree = m->plan.o->layout == CM_LAYOUT_TREE,
                                             .durable = durable(m),
-                                            .reworked = m->rework != NULL || m->before->supersedes > 0 };
+                                            .reworked = is_reworked(m) };
     const struct cm_journal_conf conf = journal_conf(m);
     json_t *names = json_array();
 
@@ -431,8 +441,9 @@ static cm_err check_signatures(const struct cm_minting *m, struct cm_error *err)
     if (max != 0 && signatures > max)
         CM_FAIL(err, CM_E_USAGE,
                 "the CA might sign %llu certificates in all, with those that were lost, and --max-signatures "
-                "allows %llu: raise it with `certmill resume %s --max-signatures N`",
-                (unsigned long long) signatures, (unsigned long long) max, m->dir.path);
+                "allows %llu: raise it: certmill %s with --max-signatures N",
+                (unsigned long long) signatures, (unsigned long long) max,
+                m->rework != NULL ? m->rework->command : "resume");
     return CM_OK;
 }
 

@@ -3,12 +3,20 @@
 #include "cli/request.h"
 #include "io/leftovers.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 cm_err cm_rerun_open(struct cm_rerun *r, const char *dir, struct cm_error *err)
 {
     CM_TRY(cm_rundir_reopen(dir, &r->m.dir, err));
     r->m.dir_open = true;
     CM_TRY(cm_leftovers_sync(&r->m.dir, err));
     const cm_err rc = cm_journal_read(r->m.dir.fd, r->m.dir.path, &r->state, err);
+    if (rc == CM_E_END && faccessat(r->m.dir.fd, "manifest.ndjson", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        CM_FAIL(err, CM_E_INPUT,
+                "%s has a manifest, and no journal or not one sound record in it: restore the journal from a "
+                "backup",
+                dir);
     if (rc == CM_E_END)
         CM_FAIL(
             err, CM_E_INPUT,

@@ -191,29 +191,62 @@ cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_s
     return cm_dir_sync(dirfd, dir, err);
 }
 
-/* Overwrites a file that is about to be unlinked. What the device keeps of old
- * blocks is beyond a program's reach. */
-static cm_err wipe_file(int dirfd, const char *dir, const char *name, struct cm_error *err)
+cm_err cm_file_wipe(int fd, const char *path, uint64_t from, uint64_t end, struct cm_error *err)
 {
-    static const uint8_t zeros[4096];
-    struct stat st;
-    int fd = -1;
-    cm_err rc = CM_OK;
+    static const uint8_t zeros[64 << 10];
 
-    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        CM_FAIL(err, CM_E_IO, "can't look at %s/%s", dir, name);
-    if (!S_ISREG(st.st_mode))
-        return CM_OK; /* nothing of a run */
-    CM_TRY(cm_file_open_write(dirfd, dir, name, &fd, err));
-    for (off_t at = 0; at < st.st_size && rc == CM_OK; at += (off_t) sizeof zeros)
-        rc = cm_file_write(fd, name, zeros, sizeof zeros, (uint64_t) at, err);
-    cm_fd_close(&fd);
-    return rc;
+    for (uint64_t at = from; at < end; at += sizeof zeros)
+        CM_TRY(cm_file_write(fd, path, zeros, end - at < sizeof zeros ? (size_t) (end - at) : sizeof zeros,
+                             at, err));
+    return CM_OK;
 }
 
 static bool is_dots(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+cm_err cm_dir_each(int dirfd, const char *name, const char *shown, cm_dir_on_name *take, void *arg,
+                   struct cm_error *err)
+{
+    int fd = cm_sys_openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW, 0);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *e = NULL;
+    cm_err rc = CM_OK;
+
+    if (dir == NULL) {
+        cm_fd_close(&fd);
+        CM_FAIL(err, CM_E_IO, "can't list the directory %s", shown);
+    }
+    errno = 0;
+    while (rc == CM_OK && (e = readdir(dir)) != NULL) {
+        if (!is_dots(e->d_name))
+            rc = take(arg, e->d_name, err);
+        errno = 0;
+    }
+    if (rc == CM_OK && errno != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't list the directory %s", shown);
+    (void) closedir(dir);
+    return rc;
+}
+
+/* Overwrites a file that is about to be unlinked. What the device keeps of old
+ * blocks is beyond a program's reach. */
+static cm_err wipe_file(int dirfd, const char *dir, const char *name, struct cm_error *err)
+{
+    char path[600];
+    struct stat st;
+    int fd = -1;
+
+    (void) snprintf(path, sizeof path, "%.300s/%.256s", dir, name);
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        CM_FAIL(err, CM_E_IO, "can't look at %s", path);
+    if (!S_ISREG(st.st_mode))
+        return CM_OK; /* nothing of a run */
+    CM_TRY(cm_file_open_write(dirfd, dir, name, &fd, err));
+    const cm_err rc = cm_file_wipe(fd, path, 0, (uint64_t) st.st_size, err);
+    cm_fd_close(&fd);
+    return rc;
 }
 
 /* Overwrites all files, and only when that has reached the disk may they go: an unlinked
@@ -227,6 +260,7 @@ static cm_err wipe_dir(DIR *d, const char *path, struct cm_error *err)
             CM_TRY(wipe_file(dirfd(d), path, e->d_name, err));
     if (cm_sys_syncfs(dirfd(d)) != 0)
         CM_FAIL(err, CM_E_IO, "can't make durable that the keys in %s are overwritten", path);
+    CM_POINT("keys.wiped");
     rewinddir(d);
     return CM_OK;
 }
@@ -244,7 +278,7 @@ cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe, 
     (void) snprintf(path, sizeof path, "%.250s/%.250s", dir, name);
     if (d == NULL) {
         cm_fd_close(&fd);
-        CM_FAIL(err, CM_E_IO, "can't open the unfinished %s", path);
+        CM_FAIL(err, CM_E_IO, "can't open %s", path);
     }
     if (wipe)
         rc = wipe_dir(d, path, err);
@@ -253,7 +287,7 @@ cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe, 
             rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s/%s", path, e->d_name);
     (void) closedir(d);
     if (rc == CM_OK && cm_sys_unlinkat(parent, name, AT_REMOVEDIR) != 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove the unfinished %s", path);
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't remove %s", path);
     return rc;
 }
 

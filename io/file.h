@@ -40,6 +40,13 @@ CM_MUST_CHECK cm_err cm_rename_new(int dirfd, const char *dir, const char *from,
 /* Writes name.part, syncs it, renames it over name, syncs dirfd. */
 CM_MUST_CHECK cm_err cm_file_replace(int dirfd, const char *dir, const char *name, struct cm_span data,
                                      mode_t mode, struct cm_error *err);
+/* Overwrites the octets from `from` up to `end` with zeros: not durable before a sync. */
+CM_MUST_CHECK cm_err cm_file_wipe(int fd, const char *path, uint64_t from, uint64_t end,
+                                  struct cm_error *err);
+/* Each name in a directory but "." and ".."; it may go while it is at hand. shown: for messages. */
+typedef cm_err cm_dir_on_name(void *arg, const char *name, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_dir_each(int dirfd, const char *name, const char *shown, cm_dir_on_name *take,
+                                 void *arg, struct cm_error *err);
 /* Removes directory `name` and the plain files in it, their octets overwritten
  * first, and that durably, when `wipe`. A directory that is not there is fine. */
 CM_MUST_CHECK cm_err cm_dir_discard(int parent, const char *dir, const char *name, bool wipe,

@@ -86,7 +86,8 @@ static cm_err open_manifest(struct cm_fleet *f, struct cm_error *err)
     if (rc == CM_E_END)
         return f->journal.manifest_bytes == 0
                    ? CM_OK /* killed before its first commit */
-                   : cm_fail(err, CM_E_INPUT, CM_HERE, "%s/manifest.ndjson is missing", f->path);
+                   : cm_fail(err, CM_E_INPUT, CM_HERE,
+                             "%s/manifest.ndjson is missing: restore it from a backup", f->path);
     CM_TRY(rc);
     f->manifest_size = (uint64_t) st.st_size;
     f->manifest_bytes =
@@ -116,7 +117,10 @@ static cm_err open_sides(struct cm_fleet *f, const char *keys_dir, struct cm_err
 
     f->side_fd[CM_FLEET_CHAINS] = open_dir(f->fd, "chains", O_NOFOLLOW);
     if (f->side_fd[CM_FLEET_CHAINS] < 0)
-        CM_FAIL(err, CM_E_IO, "can't open the directory %s/chains", f->path);
+        CM_FAIL(err, errno == ENOENT ? CM_E_INPUT : CM_E_IO,
+                "can't open the directory %s/chains: bring it back; or, when it is lost, make it anew, and "
+                "certmill repair mints all devices again",
+                f->path);
     if (keys_dir != NULL) {
         CM_TRY(cm_dir_open(keys_dir, keys, err));
     } else if (f->run.keys_dir[0] != '\0') {

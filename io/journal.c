@@ -220,7 +220,6 @@ static cm_err put_commit(struct cm_journal *j, const struct cm_commit *c, const 
     return CM_OK;
 }
 
-/* A record that failed was cut off when it did. */
 /* What is still to be minted again, when a commit with these devices will be on record. */
 static cm_err still_again(const struct cm_journal *j, const struct cm_ranges *seqs, struct cm_ranges *out,
                           struct cm_error *err)
@@ -250,6 +249,7 @@ static cm_err record_commit(struct cm_recorder *r, const struct cm_commit *c, co
     return rc;
 }
 
+/* A record that failed was cut off when it did. */
 static cm_err record_retract(struct cm_recorder *r, struct cm_error *err)
 {
     const struct cm_journal *j = journal_of(r);
@@ -437,6 +437,8 @@ cm_err cm_journal_continue(const struct cm_journal_conf *conf, const struct cm_j
     CM_TRY(open_journal(conf, &j, err));
     j->at = *at;
     cm_err rc = cm_file_open_write(conf->dir->fd, conf->dir->path, "journal", &j->fd, err);
+    if (rc == CM_OK) /* a torn tail, so that no octet of it stays behind what comes */
+        rc = cm_file_truncate(j->fd, j->path, at->length, err);
     if (rc == CM_OK)
         rc = add_all(&j->again, again, err);
     if (rc != CM_OK) {

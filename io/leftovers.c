@@ -4,7 +4,6 @@
 #include "io/file.h"
 #include "io/sys.h"
 
-#include <dirent.h>
 #include <errno.h>
 
 /* One of chains/ and keys/. */
@@ -152,13 +151,9 @@ static cm_err open_segment(const struct side *s, const char *name, int *fd, stru
 static cm_err wipe_tail(const struct side *s, int fd, const char *path, uint64_t from, uint64_t end,
                         struct cm_error *err)
 {
-    static const uint8_t zeros[64 << 10];
-
     if (!s->keys || from >= end)
         return CM_OK;
-    for (uint64_t at = from; at < end; at += sizeof zeros)
-        CM_TRY(cm_file_write(fd, path, zeros, end - at < sizeof zeros ? (size_t) (end - at) : sizeof zeros,
-                             at, err));
+    CM_TRY(cm_file_wipe(fd, path, from, end, err));
     return s->conf->durable ? cm_file_sync(fd, path, err) : CM_OK;
 }
 
@@ -254,36 +249,21 @@ static cm_err check_units(const struct side *s, struct cm_error *err)
     return CM_OK;
 }
 
-/* The names first, because the directory changes while it is gone through. */
-static cm_err list_names(const struct side *s, json_t **out, struct cm_error *err)
+static cm_err take_name(void *arg, const char *name, struct cm_error *err)
 {
-    const struct dirent *e = NULL;
-    int fd = cm_sys_openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    json_t *list = json_array();
-    bool good = list != NULL;
-
-    if (dir == NULL) {
-        cm_fd_close(&fd);
-        json_decref(list);
-        CM_FAIL(err, CM_E_IO, "can't list directory %s", s->path);
-    }
-    while (good && (e = readdir(dir)) != NULL)
-        if (e->d_name[0] != '.')
-            good = json_array_append_new(list, json_stringn_nocheck(e->d_name, strlen(e->d_name))) == 0;
-    (void) closedir(dir);
-    if (!good) {
-        json_decref(list);
-        CM_FAIL(err, CM_E_NOMEM, "no memory for the names in %s", s->path);
-    }
-    *out = list;
+    if (name[0] != '.' && json_array_append_new(arg, json_stringn_nocheck(name, strlen(name))) != 0)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the names in a directory");
     return CM_OK;
 }
 
+/* The names first, because the directory changes while it is gone through. */
 static cm_err clear_side(const struct side *s, struct cm_error *err)
 {
-    json_t *list = NULL;
-    cm_err rc = list_names(s, &list, err);
+    json_t *const list = json_array();
+
+    if (list == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the names in %s", s->path);
+    cm_err rc = cm_dir_each(s->fd, ".", s->path, take_name, list, err);
 
     for (size_t i = 0; rc == CM_OK && i < json_array_size(list); i++) {
         const char *const name = json_string_value(json_array_get(list, i));

@@ -221,6 +221,8 @@ class Fleet:
         if ended and not self.settled:
             self.say("journal: the last attempt did not end")
             self.settled = True
+        if ended and j.is_purging:
+            self.say("journal: a purge of the keys did not end")
         if j.why is not None and (ended or j.follow):
             self.say(f"journal: record {len(j.records)} is damaged: {j.why}")
         if len(burned) > j.burned_bytes and (ended or (self.settled and j.why is None)):
@@ -330,11 +332,12 @@ class Fleet:
         if ids is not None and len(ids) != n:
             self.say(f"run.json: {n} devices were asked for, not {len(ids)}")
         seen = {"device_id": set(), "seq": set(), "serial": set(), "spki_sha256": set(), "certificate_id": set()}
-        for r in self.rows:
+        # What two devices shared may have been why they were condemned; nobody may have it after them.
+        for r in sorted(self.rows, key=lambda r: not r.condemned):
             for key, values in seen.items():
                 if r.superseded and key in ("device_id", "seq"):
                     continue
-                if r[key] in values:
+                if r[key] in values and not r.condemned:
                     self.say(f"{r}: {key} {r[key]} for the second time")
                 values.add(r[key])
             i = r["seq"] - start
@@ -352,18 +355,29 @@ class Fleet:
             base = name[:-5] if name.endswith(".part") else name
             if base not in NAMES or (base != name and self.settled):
                 self.say(f"{name}: has no business here")
-        if self.has_keys():
+        if os.path.isdir(self.where("keys")):
             self.mode("keys", 0o700)
-        elif self.journal and self.journal.purged and os.path.isdir(self.where("keys")) and self.list("keys"):
-            self.say(f"keys: purged, and there is {self.list('keys')[:3]}")
 
-    def has_keys(self):
-        return not (self.journal and self.journal.purged)
+    def key_state(self, unit):
+        """Of the keys in a segment or shard: 'there', 'gone', or 'going' while a purge is under way."""
+        if self.journal is None or unit >= self.journal.purged_before:
+            return "there"
+        return "going" if self.journal.is_purging else "gone"
 
     def check_layout(self):
         for top in ("chains", "keys"):
-            if top == "chains" or self.has_keys():
+            if top == "chains" or os.path.isdir(self.where("keys")) or not self.keys_all_gone():
                 (self.check_tars if self.request["layout"] == "tar" else self.check_shards)(top)
+
+    def keys_all_gone(self):
+        return self.journal is not None and self.journal.purged_before > max(self.journal.units, default=-1)
+
+    def purged_name(self, top, name):
+        """Is it of a segment or shard whose keys are purged? Once that is done it must not be there."""
+        state = self.key_state(int(os.path.basename(name)[:6])) if top == "keys" and name[5:11].isdigit() else "there"
+        if state == "gone" and any(os.path.lexists(self.where(n)) for n in (name, name + ".part")):
+            self.say(f"{name}: its keys were purged, and it is there")
+        return state != "there"
 
     def places(self, top):
         """segment or shard -> [(row, place)] in the order of the rows"""
@@ -389,10 +403,16 @@ class Fleet:
         for name in set(places) - set(units):
             self.say(f"{name}: rows name it, and no commit")
         for name, committed in units.items():
+            if self.purged_name(top, name):
+                continue
+            # Around what a repair has condemned anything may be broken; each of the other devices is looked at later.
+            spared = len(self.findings) if any(r.condemned for r, _ in places.get(name, [])) else None
             try:
                 self.check_tar(top, name, committed, places.get(name, []))
             except DAMAGE as e:
                 self.say(f"{name}: {e}")
+            if spared is not None:
+                del self.findings[spared:]
 
     def check_tar(self, top, name, committed, places):
         found = self.segment(name)
@@ -444,13 +464,18 @@ class Fleet:
             if top == "keys":
                 self.mode(name, 0o700)
         for name, rows in places.items():
+            if self.purged_name(top, name):
+                continue
+            condemned = {os.path.basename(p["path"]) for r, p in rows if r.condemned}
             there = name if os.path.isdir(self.where(name)) else name + ".part"
+            if len(condemned) == len(rows) and not os.path.isdir(self.where(there)):
+                continue
             if there != name:
                 self.say(f"{name}: {'still .part' if os.path.isdir(self.where(there)) else 'missing'}")
-            want = sorted(os.path.basename(p["path"]) for _, p in rows)
+            want = {os.path.basename(p["path"]) for _, p in rows}
             found = self.list(there)
-            if found != want:
-                self.say(f"{name}: {sorted(set(found) ^ set(want))[:3]} there only, or in rows only")
+            if len(want) != len(rows) or set(found) | condemned != want:
+                self.say(f"{name}: {sorted(set(found) ^ want)[:3]} there only, or in rows only")
             if len(found) > SHARD_DEVICES:
                 self.say(f"{name}: {len(found)} devices")
             for r, p in rows:
@@ -463,17 +488,18 @@ class Fleet:
     # --- devices -------------------------------------------------------------------------------------------------
 
     def check_devices(self, signatures):
-        live = [r for r in self.rows if not r.superseded]
-        signed = set(_rng.sample(range(len(live)), min(signatures, len(live))))
-        for i, row in enumerate(live):
+        sound = [r for r in self.rows if not r.condemned]
+        signed = set(_rng.sample(range(len(sound)), min(signatures, len(sound))))
+        for i, row in enumerate(sound):
             try:
                 cert = self.check_bundle(row)
                 self.check_row(row, cert)
                 if i in signed and not crypto.signed_by(cert, self.ca):
                     self.say(f"{row}: the CA did not sign its certificate")
-                if self.has_keys():
+                if self.key_state(unit_of(row["key"])) == "there":
                     self.check_key(row, cert)
-                self.certs[row["device_id"]] = cert
+                if not row.superseded:
+                    self.certs[row["device_id"]] = cert
             except DAMAGE as e:
                 self.say(f"{row}: {e}")
 
@@ -589,6 +615,8 @@ class Fleet:
             if sha(self.read(file, b"")[:octets]) != was:
                 self.say(f"{file}: the {octets} octets that were committed before are not the same")
         for name, (octets, was) in before["segments"].items():
+            if name.startswith("keys/") and self.key_state(int(name[5:11])) != "there":
+                continue
             found = self.segment(name)
             if was is None or found is None or sha(found[0][:octets]) != was:
                 self.say(f"{name}: the {octets} octets that were committed before are not the same")
@@ -597,16 +625,19 @@ class Fleet:
             row = rows.get(certificate)
             if row is None or row[column] != place:
                 self.say(f"certificate {certificate} was committed, and no row has it there now")
+            elif column == "key" and self.key_state(unit_of(place)) != "there":
+                continue
             elif was is None or sha(self.at(place)) != was:
                 self.say(f"{row}: its committed {column} has changed")
 
 
 class Row:
-    """A row; commit: that it came with."""
+    """A row; commit: that it came with. superseded: another took its place; condemned: because of damage."""
 
     def __init__(self, data, commit, journal):
         self.data, self.commit = data, commit
-        self.superseded = bool(journal and commit) and journal.is_superseded(data["seq"], commit.number)
+        why = journal.superseded_by(data["seq"], commit.number) if journal and commit else []
+        self.superseded, self.condemned = bool(why), "repair" in why
 
     def __getitem__(self, key):
         return self.data[key]
@@ -634,6 +665,11 @@ def places_of(fleet, keys_name):
     """The chain places of a key segment's number, in the order of their offsets."""
     found = fleet.places("chains").get(keys_name.replace("keys/", "chains/"), [])
     return sorted(found, key=lambda x: x[1]["offset"])
+
+
+def unit_of(place):
+    """Number of the segment or shard."""
+    return int((place.get("segment") or place["path"]).split("/")[1][:6])
 
 
 def octal(field):

@@ -547,6 +547,123 @@ def try_all(kind):
     print(f"{kind}: {n} kinds of damage")
 
 
+# --- a fleet that was reworked and purged --------------------------------------------------------------------------
+
+def spoil(fleet, row, column):
+    octets(os.path.relpath(place_path(fleet, row[column]), fleet), flip(row[column].get("offset", 0) + 100))(fleet)
+
+
+def rework(kind):
+    """Minted, three devices reissued, purged, two reissued, one of these damaged and repaired: (fleet, snapshot
+    of the minted one). The keys that were purged are kept beside it."""
+    fleet = f"{kind}r"
+    kit.must_mint(fleet, "ca", "--count", str(DEVICES), "--batch", str(BATCH), "--workers", "1", "--layout", kind)
+    before = check_fleet.snapshot(fleet)
+    certmill = lambda *args: kit.must([kit.CERTMILL, *args, "--quiet"])
+    certmill("reissue", fleet, "SN00000004", "SN00000005", "SN00000040", "--reason", "first")
+    shutil.copytree(f"{fleet}/keys", f"{kind}keys")
+    certmill("purge-keys", fleet, "--yes")
+    certmill("reissue", fleet, "SN00000005", "SN00000006", "--reason", "second")
+    found = [json.loads(line) for line in read(f"{fleet}/manifest.ndjson").splitlines()]
+    bad = next(r for r in reversed(found) if r["device_id"] == "SN00000006")
+    spoil(fleet, bad, "key")
+    certmill("repair", fleet)
+    return fleet, before
+
+
+def reworked_damages(kind):
+    """(title, word that a finding must hold, damage); rows: 40 of the mint, 4, 5, 40, then 5, 6, then 6."""
+    def bundle(i, column):
+        def damage(fleet):
+            spoil(fleet, Rows(fleet).all()[i], column)
+        return damage
+
+    def back(name):
+        def damage(fleet):
+            source = sorted(os.listdir(f"{kind}keys"))[0]
+            (shutil.copytree if kind == "tree" else shutil.copy)(f"{kind}keys/{source}", f"{fleet}/keys/{source}{name}")
+        return damage
+
+    last_unit = lambda fleet: place_path(fleet, Rows(fleet).all()[-1]["key"])
+    yield "purged keys that came back", "purged, and it is there", back("")
+    yield "purged keys that came back unfinished", "purged, and it is there", back(".part")
+    yield "a certificate in force", "other octets", bundle(41, "chain")
+    yield "a certificate that was superseded", "other octets", bundle(3, "chain")
+    yield "a key in force beside a condemned one", "other octets", bundle(43, "key")
+    yield "a key that is missing", "missing", lambda fleet: os.unlink(last_unit(fleet))
+    yield "keys/ is missing", "missing", lambda fleet: shutil.rmtree(f"{fleet}/keys")
+    yield "keys/ open to others", "mode 0755", lambda fleet: os.chmod(f"{fleet}/keys", 0o755)
+    yield "no record of the purge", "missing", records(lambda r: [x for x in r if x["type"] != "purge"])
+    yield "a purge without an end", "while the keys", records(lambda r: r.remove(of("purge", r, 1)))
+    yield "a purge without a beginning", "a purge done here", records(lambda r: r.remove(of("purge", r)))
+    yield "a purge that is done twice", "a purge done here", records(lambda r: r.insert(
+        r.index(of("purge", r, 1)), of("purge", r, 1)))
+    yield "a purge of another length at its end", "the last time", records(lambda r: of("purge", r, 1).__setitem__("before", 1))
+    yield "a purge of units to come", "units", records(lambda r: [p.__setitem__("before", 99) for p in r if p["type"] == "purge"]
+                                                        and None)
+    yield "a purge within an attempt", "a purge begun here", records(moved_into_attempt)
+    yield "a purge at no time", "time of the purge", records(lambda r: of("purge", r).__setitem__("purged_at", "then"))
+    yield "a reissue without a record", "for the second time", records(lambda r: r.remove(of("supersede", r)))
+    yield "a device more superseded", "wait for one", records(lambda r: of("supersede", r, 1).__setitem__("seqs", [[5, 41]]))
+    yield "a device superseded and not minted", "wait for new", records(
+        lambda r: of("supersede", r, -1).__setitem__("seqs", [[6, 7]]))
+    yield "a reissue in a resume", "supersede in a resume", records(lambda r: of("attempt", r, 1).__setitem__("command", "resume"))
+    yield "run.json: fewer superseded", "outcome", superseded_count
+
+
+def moved_into_attempt(r):
+    """The purge begins when the attempt behind it has."""
+    p = of("purge", r)
+    r.remove(p)
+    r.insert(r.index(of("attempt", r, 2)) + 1, p)
+
+
+def superseded_count(fleet):
+    run = json.loads(read(f"{fleet}/run.json"))
+    run["outcome"]["superseded"] -= 1
+    write(f"{fleet}/run.json", json.dumps(run).encode())
+
+
+def purging(fleet, kind):
+    """A purge that a kill has stopped is no finding, and is one once it must have ended."""
+    r = records_of(fleet)
+    del r[r.index(of("purge", r, 1)):]
+    write(f"{fleet}/journal", journal_bytes(r))
+    cut = of("commit", r, -1)["manifest_bytes"]
+    edit(f"{fleet}/manifest.ndjson", lambda d: d[:cut])
+    units = len(of("commit", r, -1)["units"]) and of("commit", r, -1)["units"][-1][0]
+    for top in ("chains", "keys"):
+        for name in os.listdir(f"{fleet}/{top}"):
+            if int(name[:6]) > units:
+                (shutil.rmtree if kind == "tree" else os.unlink)(f"{fleet}/{top}/{name}")
+    run = json.loads(read(f"{fleet}/run.json"))
+    run["outcome"].update(devices=DEVICES, superseded=3, manifest_bytes=cut, ended_at=of("end", r, -1)["ended_at"])
+    write(f"{fleet}/run.json", json.dumps(run).encode())
+    half = sorted(os.listdir(f"{kind}keys"))[-1]
+    (shutil.copytree if kind == "tree" else shutil.copy)(f"{kind}keys/{half}", f"{fleet}/keys/{half}")
+    kit.check(check_fleet.check(fleet) == [], "a purge under way:", check_fleet.check(fleet))
+    kit.check(any("purge of the keys did not end" in f for f in check_fleet.check(fleet, ended=True)), "a purge must have ended")
+
+
+def try_reworked(kind):
+    fleet, before = rework(kind)
+    ids = [f"SN{i:08}" for i in range(1, DEVICES + 1)]
+    sound = check_fleet.check(fleet, ids, "ca/ca.pem", True, 5, before, True)
+    kit.check(sound == [], kind, "reworked, sound:", *sound)
+    n = 0
+    for title, word, damage in reworked_damages(kind):
+        shutil.rmtree(f"{kind}1", ignore_errors=True)
+        shutil.copytree(fleet, f"{kind}1")
+        damage(f"{kind}1")
+        found = check_fleet.check(f"{kind}1", ids, "ca/ca.pem", ended=True)
+        kit.check(any(word in f for f in found), f"{kind}, reworked, {title}: no word of \"{word}\" in", *found[:5])
+        n += 1
+    shutil.rmtree(f"{kind}1")
+    shutil.copytree(fleet, f"{kind}1")
+    purging(f"{kind}1", kind)
+    print(f"{kind}, reworked: {n} kinds of damage")
+
+
 def try_keys():
     """Every kind of key, in every form, under every kind of CA: nothing is found, and a key of another device is."""
     kinds = ["P-256", "P-384", "P-521", "Ed25519", "RSA-2048"]
@@ -587,6 +704,7 @@ def main():
     try_keys()
     for kind in ("tar", "tree"):
         try_all(kind)
+        try_reworked(kind)
     return kit.finish()
 
 

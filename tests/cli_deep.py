@@ -14,8 +14,9 @@ import sys
 import certmaker as cm
 import e2e_kit as kit
 import fleetmaker
+from fleetmaker import primes_of, rsa_numbers, rsa_pkcs8, rsa_spki
 
-E = 65537
+E = fleetmaker.E
 SMALL_PRIMES = [n for n in range(3, 4000, 2) if all(n % k for k in range(3, math.isqrt(n) + 1, 2))]
 
 
@@ -64,32 +65,6 @@ def pseudoprime(bits):
                 and math.gcd(n - 1, E) == 1:
             assert pow(2, n - 1, n) == 1
             return n
-
-
-def rsa_numbers(p, q, e=E, d=None, **wrong):
-    """n, e, d, p, q, dP, dQ, qInv; wrong: other values for some."""
-    d = pow(e, -1, math.lcm(p - 1, q - 1)) if d is None else d
-    key = {"n": p * q, "e": e, "d": d, "p": p, "q": q, "dp": d % (p - 1), "dq": d % (q - 1), "qinv": pow(q, -1, p)}
-    return {**key, **wrong}
-
-
-def rsa_algorithm():
-    return cm.seq(cm.oid("1.2.840.113549.1.1.1"), cm.tlv(5))
-
-
-def rsa_pkcs8(key):
-    inner = cm.seq(cm.integer(0), *(cm.integer(key[k]) for k in ("n", "e", "d", "p", "q", "dp", "dq", "qinv")))
-    return cm.seq(cm.integer(0), rsa_algorithm(), cm.tlv(4, inner))
-
-
-def rsa_spki(key):
-    return cm.seq(rsa_algorithm(), cm.tlv(3, b"\0", cm.seq(cm.integer(key["n"]), cm.integer(key["e"]))))
-
-
-def primes_of(pkcs8):
-    key = fleetmaker.elements(pkcs8)[2]
-    numbers = fleetmaker.elements(key, cm.body_at(key, 0)[0])
-    return [int.from_bytes(n[cm.body_at(n, 0)[0]:], "big") for n in numbers[4:6]]
 
 
 def small_d(p, q):

@@ -175,8 +175,7 @@ def device_twice(f):
         f.write(name, f.stored(b, side)[1], f.read(name, at, length))
         one[side]["offset"] = two[side]["offset"]
     f.put_line(b, compact({**one, "seq": two["seq"], "device_id": two["device_id"]}))
-    # Which of the two rows is called the repetition is the later one.
-    return [(two["device_id"], w) for w in ("the same serial", "the same public key")]
+    return [(r["device_id"], w) for r in (one, two) for w in ("the same serial", "the same public key")]
 
 
 def alter(column, change, words):

@@ -88,9 +88,9 @@ class Journal:
         self.run = None
         self.attempts, self.commits, self.reserved, self.prefixes = [], [], [], {}
         self.minted, self.again = set(), set()  # numbers of devices: committed; asked for again since
-        self.asked = []  # (commits before it, numbers) of each supersede record
+        self.asked = []  # (commits before it, numbers, command of its attempt) of each supersede record
         self.rows_superseded = self.purged_before = 0
-        self.is_open = self.is_done = False
+        self.is_open = self.is_done = self.is_purging = False
         self.end = None
         self.committed = self.devices = self.burned_bytes = 0
         self.units = {}  # number -> (chain octets, key octets), as last committed
@@ -131,6 +131,8 @@ class Journal:
         # A run that was killed between its first two records begins with its resume.
         if (r["command"] == "mint") != (not self.attempts) and (self.attempts or r["command"] != "resume"):
             self._complain(f"{r['command']} as attempt {r['attempt']}")
+        if self.is_purging:
+            self._complain("an attempt while the keys are being purged")
         # A run that was killed between its end and run.json has something to do, but nothing to mint.
         self.is_done = r["command"] == "resume" and not self.is_open and self.end and self.end["state"] == "complete"
         if not TIME.match(r["started_at"]) or not isinstance(r["discarded"], list):
@@ -187,6 +189,8 @@ class Journal:
         self._account(r["burned_bytes"], "at the end of an attempt")
         if r["state"] not in STATES or not TIME.match(r["ended_at"]):
             self._complain("state or time")
+        if r["state"] == "complete" and self.again:
+            self._complain(f"complete, and devices wait for new certificates: {sorted(self.again)[:3]}")
         attempt = self.attempts[-1]
         attempt["signatures"] = r["signatures"]
         signed = sum(b["signed"] or 0 for b in self.burned if b["attempt"] == len(self.attempts))
@@ -202,23 +206,24 @@ class Journal:
         if not seqs or not seqs <= self.minted or seqs & self.again:
             self._complain("supersede of devices that have no certificate, or wait for one")
         self.again |= seqs
-        self.asked.append((len(self.commits), seqs))
+        self.asked.append((len(self.commits), seqs, self.attempts[-1]["record"]["command"]))
 
-    def is_superseded(self, seq, commit):
-        """Of the row of a device that came with a commit: did another take its place?"""
-        asked = [at for at, seqs in self.asked if seq in seqs]
-        later = [at for at in asked if at >= commit]
-        return bool(later) and not (later == asked[-1:] and seq in self.again)
+    def superseded_by(self, seq, commit):
+        """Of the row of a device that came with a commit: the commands that asked for another in its place, when there is
+        one; the last of them may wait for its certificate."""
+        asked = [(at, command) for at, seqs, command in self.asked if seq in seqs]
+        later = [command for at, command in asked if at >= commit]
+        return later[:-1] if seq in self.again else later
 
     def _purge(self, r):
-        if self.is_open or r["state"] not in ("begun", "done") or r["before"] < self.purged_before:
-            self._complain("purge")
-        self.purged_before = r["before"]
-
-    @property
-    def purged(self):
-        """All keys are gone, or going."""
-        return bool(self.units) and max(self.units) < self.purged_before
+        begins, end = r["state"] == "begun", max(self.units, default=-1) + 1
+        if self.is_open or self.end is None or self.is_purging == begins or r["state"] not in ("begun", "done"):
+            self._complain(f"a purge {r['state']} here")
+        if not self.purged_before <= r["before"] <= end or (not begins and r["before"] != self.purged_before):
+            self._complain(f"a purge of the keys before {r['before']}, of {end} units; {self.purged_before} the last time")
+        if not TIME.match(r["purged_at"]):
+            self._complain("time of the purge")
+        self.purged_before, self.is_purging = r["before"], begins
 
     def _in_attempt(self, kind):
         if not self.is_open or (self.is_done and kind != "end"):

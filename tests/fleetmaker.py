@@ -9,6 +9,7 @@ wrong but what was planted: bundle, key, digests, ids, offsets, padding, journal
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 import certmaker
 
 PAGE, BLOCK = 4096, 512
+E = 65537
 
 
 def xxh128(blobs):
@@ -204,8 +206,36 @@ def journal(records):
     """Each record chained to the one before by its hash, on a multiple of 512 octets."""
     out, chain = b"", bytes(32)
     for number, record in enumerate(records):
-        body = b" " + json.dumps({**record, "record": number}, ensure_ascii=False, separators=(",", ":")).encode()
+        body = b" " + json.dumps({"record": 0, **record, "record": number}, ensure_ascii=False, separators=(",", ":")).encode()
         body += b" " * (-(64 + len(body) + 1) % BLOCK) + b"\n"
         chain = hashlib.sha256(chain + body).digest()
         out += chain.hex().encode() + body
     return out
+
+
+# ---- RSA keys of given primes ----
+
+def rsa_numbers(p, q, e=E, d=None, **wrong):
+    """n, e, d, p, q, dP, dQ, qInv; wrong: other values for some."""
+    d = pow(e, -1, math.lcm(p - 1, q - 1)) if d is None else d
+    key = {"n": p * q, "e": e, "d": d, "p": p, "q": q, "dp": d % (p - 1), "dq": d % (q - 1), "qinv": pow(q, -1, p)}
+    return {**key, **wrong}
+
+
+def rsa_algorithm():
+    return certmaker.seq(certmaker.oid("1.2.840.113549.1.1.1"), certmaker.tlv(5))
+
+
+def rsa_pkcs8(key):
+    inner = certmaker.seq(certmaker.integer(0), *(certmaker.integer(key[k]) for k in ("n", "e", "d", "p", "q", "dp", "dq", "qinv")))
+    return certmaker.seq(certmaker.integer(0), rsa_algorithm(), certmaker.tlv(4, inner))
+
+
+def rsa_spki(key):
+    return certmaker.seq(rsa_algorithm(), certmaker.tlv(3, b"\0", certmaker.seq(certmaker.integer(key["n"]), certmaker.integer(key["e"]))))
+
+
+def primes_of(pkcs8):
+    key = elements(pkcs8)[2]
+    numbers = elements(key, certmaker.body_at(key, 0)[0])
+    return [int.from_bytes(n[certmaker.body_at(n, 0)[0]:], "big") for n in numbers[4:6]]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Goal: the process may die at any of its named points, when it passes it first, again or last, while it mints or while
-it resumes, and a resume brings the rest. Method: the points come from the program itself (certmill-faulty --points); a run
+"""Goal: the process may die at any of its named points, when it passes it first, again or last, while it mints, while
+it resumes, in a reissue, a repair or a purge of the keys, and a resume, or giving the command again, brings the rest. Method: the points come from the program itself (certmill-faulty --points); a run
 that is traced tells how often each is passed; then a run for each. What is left is checked by check_fleet.py, and nothing
 that was committed may have changed. A point that no run passes is a failure: then nobody has tested it."""
 
@@ -58,6 +58,50 @@ def at_each(hits, title, attempt):
     return n
 
 
+def reworked(layout):
+    """reissue, repair and purge-keys killed at each point, then finished: (kills, points that were passed)"""
+    shutil.rmtree("whole", ignore_errors=True)
+    kit.check(run.mill(run.mint_args("ca", "whole", layout)).code == 0, layout, "a whole run")
+    commands = (["reissue", "out", run.IDS[1], run.IDS[100], "--reason", "r", "--quiet"], ["repair", "out", "--quiet"],
+                ["purge-keys", "out", "--yes", "--quiet"])
+    kills, passed = 0, set()
+    for command in commands:
+        def begin(plan):
+            run.copy("whole", "out")
+            if command[0] == "repair":
+                shutil.rmtree("out/chains")
+                os.mkdir("out/chains", 0o755)
+            return run.mill(command, plan)
+
+        def attempt(plan, title):
+            r = begin(plan)
+            if not kit.check(r.code == -9, title, r):
+                return
+            if command[0] != "purge-keys":
+                r = run.mill(["resume", "--quiet", "out"])
+                kit.check(r.code == 0, title, r)
+            # Given again it does what is left, which may be nothing; but a reissue would be another one.
+            if command[0] != "reissue":
+                r = run.mill(command)
+                kit.check(r.code == 0, title, r)
+            rows = open("out/manifest.ndjson", "rb").read().count(b'"device_id"')
+            asked = {"reissue": (0, 2), "repair": (run.DEVICES,), "purge-keys": (0,)}[command[0]]
+            kit.check(rows - run.DEVICES in asked, title, f"{rows} rows")
+            keys = [f for f in kit.files_below("out") if f.startswith("keys/") and command[0] == "purge-keys"]
+            kit.check(keys == [], title, "keys are left:", *keys)
+            found = check_fleet.check("out", run.IDS, "ca/ca.pem", ended=True)
+            kit.check(found == [], title, *found[:10])
+
+        if os.path.exists("trace"):
+            os.unlink("trace")
+        r = begin(f"{run.BOUNDS};trace trace")
+        kit.check(r.code == 0, command[0], "without a kill:", r)
+        hits = hits_of("trace")
+        passed |= set(hits)
+        kills += at_each(hits, f"{command[0]}, {layout}", attempt)
+    return kills, passed
+
+
 def try_kind(layout, io):
     """(kills while minting, kills while resuming, points that were passed)"""
     args = run.mint_args("ca", "out", layout, io)
@@ -97,6 +141,10 @@ def main():
         minted, resumed, here = try_kind(layout, io)
         passed |= here
         print(f"{layout + ' ' + io:12}{minted:10}{resumed:10}", flush=True)
+    for layout in ("tar", "tree"):
+        kills, here = reworked(layout)
+        passed |= here
+        print(f"{layout:12}{kills:10}   killed in a reissue, a repair, a purge", flush=True)
     kit.check(points == passed, "points that no run passed:", *sorted(points - passed))
     print(f"{len(points)} points")
     kit.check(run.no_children(), "a process outlives the test")
