@@ -40,7 +40,7 @@ static void override(const struct cm_rerun_opts *with, struct cm_mint_opts *o)
     o->ca_key = with->ca_key != NULL ? with->ca_key : o->ca_key;
     if (with->ca_passphrase_file != NULL)
         o->ca_passphrase_file = with->ca_passphrase_file;
-    o->devices = with->devices != NULL && o->devices != NULL ? with->devices : o->devices;
+    o->devices = with->devices != NULL ? with->devices : o->devices;
     o->allow_insecure_ca_key |= with->allow_insecure_ca_key;
     o->workers = with->workers != 0 ? with->workers : o->workers;
     o->ledger = with->ledger != NULL ? with->ledger : o->ledger;
