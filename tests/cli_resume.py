@@ -3,6 +3,7 @@
 given on its command line counts, and nothing else changes. Method: small fleets that are killed, stopped by a signal or by
 a call that fails (certmill-faulty), then resumed in every way; what is left is judged by check_fleet.py."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -267,6 +268,59 @@ def what_does_not_fit():
     sound("counted", before)
 
 
+# --- a reissue that waits, a journal of another version ------------------------------------------------------------------
+
+def reissue_waits():
+    with open("all-ids", "w", encoding="ascii") as f:
+        f.writelines(f"{i}\n" for i in run.IDS)
+    before = kill("again", devices="all-ids")
+    says(run.mill(["reissue", "again", "SN00000001", "--reason", "x"]), 2, "did not end: first give `certmill resume again`")
+    kit.check(run.mill(["resume", "--quiet", "again"]).code == 0, "resume")
+    asked = ["reissue", "again", "SN00000001", "SN00000100", "SN00000200", "--reason", "x"]
+    says(run.mill(asked, f"{run.BOUNDS};fail fdatasync@*/again/manifest.ndjson 1 EIO"), 3, "certmill resume again")
+    says(run.mill(asked), 2, "wait for new certificates: first give `certmill resume again`")
+    says(run.mill(["resume", "again"]), 0, "3 devices get new certificates (x)")
+    says(run.mill(asked[:2] + asked[3:]), 0, "minted 2 of 2 devices")
+    sound("again", before)
+
+
+def resealed(out, change):
+    """The journal's first record is another, and all of them have the hashes that go with it."""
+    chain, sealed = bytes(32), b""
+    for number, record in enumerate(read(f"{out}/journal").split(b"\n")[:-1]):
+        body = json.loads(record[65:])
+        if number == 0:
+            change(body)
+        text = json.dumps(body, separators=(",", ":")).encode()
+        text = b" " + text + b" " * (-(len(text) + 66) % 512) + b"\n"
+        chain = hashlib.sha256(chain + text).digest()
+        sealed += chain.hex().encode() + text
+    with open(f"{out}/journal", "wb") as f:
+        f.write(sealed)
+
+
+def other_versions():
+    kill("version")
+    journal = read("version/journal")
+    def with_option(name, value):
+        return lambda r: r["options"].update({name: value})
+    for change, words in ((with_option("colour", "red"), ("--colour", "does not know")),
+                          (with_option("workers", 1 << 32 | 1), ("--workers 4294967297", "version")),
+                          (with_option("count", -1), ("--count -1", "version")),
+                          (with_option("start", 2), ("asked for differently", "start: was 1, is 2")),
+                          (lambda r: r.update(run_id="none"), ("run_id",)), (lambda r: r.pop("options"), ("options",)),
+                          (lambda r: r.pop("request"), ("request",))):
+        resealed("version", change)
+        before = read("version/journal")
+        says(run.mill(["resume", "version"]), 2, *words)
+        kit.check(read("version/journal") == before, "a refusal leaves the journal alone:", words)
+        with open("version/journal", "wb") as f:
+            f.write(journal)
+    resealed("version", lambda r: r["options"].pop("lot"))  # an option that this one has more than the other
+    kit.check(run.mill(["resume", "--quiet", "version"]).code == 0, "an option that was not there yet")
+    sound("version")
+
+
 # --- ids that can't be given back ------------------------------------------------------------------------------------
 
 def ledger_that_goes_away():
@@ -291,7 +345,7 @@ def main():
     for name in ("ca", "other"):
         kit.ca_init(name)
     for part in (summaries, stopped, stopped_too_late, failed, without_syncs, notices, finished, last_steps, hardly_begun, moved_files,
-                 what_does_not_fit, ledger_that_goes_away):
+                 what_does_not_fit, reissue_waits, other_versions, ledger_that_goes_away):
         part()
         kit.say(f"{part.__name__}: done")
     kit.check(run.no_children(), "a process outlives the test")
