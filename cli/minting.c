@@ -53,6 +53,12 @@ static uint64_t goal(const struct cm_minting *m)
     return m->rework != NULL ? m->before->at.devices + reworked(m) : wanted(m);
 }
 
+/* Did it get to where it was to end? */
+static bool is_through(const struct cm_minting *m, cm_err rc)
+{
+    return rc == CM_OK && committed(m) == goal(m);
+}
+
 /* Devices that have a certificate in force. */
 static uint64_t in_force(const struct cm_minting *m)
 {
@@ -320,8 +326,7 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
     if (m->common->quiet)
         return CM_OK;
     (void) printf("%s %llu of %llu devices (%s) in %.2f s: %.0f a second, %.0f a second and core\n",
-                  rc == CM_OK && cm_signals_arrived == 0 ? "minted" : "kept",
-                  (unsigned long long) m->stats.committed,
+                  is_through(m, rc) ? "minted" : "kept", (unsigned long long) m->stats.committed,
                   (unsigned long long) (m->rework != NULL ? reworked(m) : p->source->devices),
                   p->pipeline.mint.key->name, m->seconds, n / s, n / s / cores);
     if (m->before != NULL)
@@ -338,7 +343,7 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
 /* What a run leaves that did not get through; the failure itself is main's to print. */
 static void print_advice(const struct cm_minting *m, cm_err rc)
 {
-    if (!m->dir_open || (rc == CM_OK && (cm_signals_arrived == 0 || committed(m) == goal(m))))
+    if (!m->dir_open || is_through(m, rc))
         return;
     cm_msg_note("%llu of %llu devices are %s in %s; `certmill resume %s` mints the rest",
                 (unsigned long long) committed(m), (unsigned long long) wanted(m),
@@ -390,7 +395,7 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
     if (rc == CM_OK || m->common->json)
         (void) print_summary(m, rc, rc == CM_OK ? err : &late);
     print_advice(m, rc);
-    if (rc == CM_OK && cm_signals_arrived != 0 && committed(m) < goal(m)) {
+    if (rc == CM_OK && !is_through(m, rc)) {
         *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
     }

@@ -81,7 +81,28 @@ json_t *cm_request_run_json(const struct cm_mint_plan *p)
                      ca_json(p), "outcome");
 }
 
+/* At most 80 octets of it. */
+static void put_value(struct cm_writer *w, const json_t *value)
+{
+    size_t len = 0;
+    char *text = NULL;
+
+    if (value == NULL) {
+        cm_put_lit(w, "nothing");
+        return;
+    }
+    text = cm_json_text(value, JSON_ENCODE_ANY, &len);
+    cm_put(w, text != NULL ? text : "?", text == NULL ? 1 : len < 80 ? len : 80);
+    free(text);
+}
+
 /* --- options ------------------------------------------------------------- */
+
+/* What a run has that is taken up again. */
+static bool is_kept(const struct cm_arg *arg)
+{
+    return strcmp(arg->name, "out") != 0 && strcmp(arg->name, "explain") != 0;
+}
 
 static bool is_path(const char *name, const char *value)
 {
@@ -132,9 +153,7 @@ static json_t *options_json(const struct cm_mint_plan *p)
 
     for (size_t i = 0; i < cm_cmd_mint.args_count && all != NULL; i++) {
         const struct cm_arg *arg = &cm_cmd_mint.args[i];
-        if (strcmp(arg->name, "out") == 0 || strcmp(arg->name, "explain") == 0)
-            continue;
-        if (json_object_set_new(all, arg->name, option_json(arg, p)) != 0) {
+        if (is_kept(arg) && json_object_set_new(all, arg->name, option_json(arg, p)) != 0) {
             json_decref(all);
             all = NULL;
         }
@@ -142,32 +161,69 @@ static json_t *options_json(const struct cm_mint_plan *p)
     return all;
 }
 
-static cm_err restore(const struct cm_arg *arg, const json_t *value, void *opts, struct cm_error *err)
+/* What the command line would take, or what stands there when nobody asked. */
+static bool restore_number(const struct cm_arg *arg, const json_t *value, uint64_t *out)
 {
-    char *const at = (char *) opts + arg->offset;
-    bool good = true;
+    const json_int_t n = json_integer_value(value);
 
-    if (arg->type == CM_ARG_FLAG && json_is_boolean(value)) {
-        *(bool *) at = json_is_true(value);
-    } else if (arg->type == CM_ARG_U32 && json_is_integer(value)) {
-        *(uint32_t *) (void *) at = (uint32_t) json_integer_value(value);
-    } else if (arg->type == CM_ARG_U64 && json_is_integer(value)) {
-        *(uint64_t *) (void *) at = (uint64_t) json_integer_value(value);
-    } else if (arg->type == CM_ARG_STR && (json_is_string(value) || json_is_null(value))) {
-        *(const char **) (void *) at = json_string_value(value);
-    } else if (arg->type == CM_ARG_CHOICE && json_is_string(value)) {
-        int i = 0;
-        while (arg->choices[i] != NULL && strcmp(arg->choices[i], json_string_value(value)) != 0)
-            i++;
-        good = arg->choices[i] != NULL;
-        *(int *) (void *) at = i;
-    } else {
-        good = false;
+    if (!json_is_integer(value) || n < 0)
+        return false;
+    if ((uint64_t) n != *out && ((uint64_t) n < arg->min || (uint64_t) n > arg->max))
+        return false;
+    *out = (uint64_t) n;
+    return true;
+}
+
+/* null stands for none, where there may be none. */
+static bool restore_text(const json_t *value, const char **out)
+{
+    const char *const text = json_string_value(value);
+
+    if (text == NULL && (!json_is_null(value) || *out != NULL))
+        return false;
+    *out = text;
+    return true;
+}
+
+static bool restore_choice(const struct cm_arg *arg, const json_t *value, int *out)
+{
+    const char *const text = json_string_value(value);
+
+    for (int i = 0; text != NULL && arg->choices[i] != NULL; i++)
+        if (strcmp(arg->choices[i], text) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
+}
+
+static bool restore(const struct cm_arg *arg, const json_t *value, void *opts)
+{
+    void *const at = (char *) opts + arg->offset;
+
+    if (arg->type == CM_ARG_U64)
+        return restore_number(arg, value, at);
+    if (arg->type == CM_ARG_U32) {
+        uint64_t n = *(const uint32_t *) at;
+        const bool good = restore_number(arg, value, &n); /* its max is below 2^32 */
+        *(uint32_t *) at = (uint32_t) n;
+        return good;
     }
-    if (!good)
-        CM_FAIL(err, CM_E_INPUT, "the journal has no usable value of --%s; it was written by another version",
-                arg->name);
-    return CM_OK;
+    if (arg->type == CM_ARG_STR)
+        return restore_text(value, at);
+    if (arg->type == CM_ARG_CHOICE)
+        return restore_choice(arg, value, at);
+    *(bool *) at = json_is_true(value);
+    return json_is_boolean(value);
+}
+
+/* The row of an option that is kept; NULL: there is none. */
+static const struct cm_arg *kept_option(const char *name)
+{
+    for (size_t i = 0; i < cm_cmd_mint.args_count; i++)
+        if (strcmp(cm_cmd_mint.args[i].name, name) == 0)
+            return is_kept(&cm_cmd_mint.args[i]) ? &cm_cmd_mint.args[i] : NULL;
+    return NULL;
 }
 
 cm_err cm_request_options(const json_t *record, struct cm_mint_opts *o, struct cm_error *err)
@@ -176,16 +232,23 @@ cm_err cm_request_options(const json_t *record, struct cm_mint_opts *o, struct c
     const char *name = NULL;
     json_t *value = NULL;
 
+    if (!json_is_object(options))
+        CM_FAIL(err, CM_E_INPUT, "the journal's first record has no options; take it from a backup");
     cm_cmd_mint.defaults(o);
     json_object_foreach((json_t *) (uintptr_t) options, name, value)
     {
-        size_t i = 0;
-        while (i < cm_cmd_mint.args_count && strcmp(cm_cmd_mint.args[i].name, name) != 0)
-            i++;
-        if (i == cm_cmd_mint.args_count)
+        const struct cm_arg *const arg = kept_option(name);
+        char text[81];
+        struct cm_writer w = cm_writer(text, sizeof text);
+        if (arg == NULL)
             CM_FAIL(err, CM_E_INPUT, "the journal has an option --%.40s that this certmill does not know",
                     name);
-        CM_TRY(restore(&cm_cmd_mint.args[i], value, o, err));
+        put_value(&w, value);
+        if (!restore(arg, value, o))
+            CM_FAIL(err, CM_E_INPUT,
+                    "the journal has --%s %.*s, which this certmill does not take; resume with the version "
+                    "that began the run",
+                    name, (int) w.len, text);
     }
     return CM_OK;
 }
@@ -215,15 +278,6 @@ cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, s
 }
 
 /* --- differences ---------------------------------------------------------- */
-
-static void put_value(struct cm_writer *w, const json_t *value)
-{
-    size_t len = 0;
-    char *text = value != NULL ? cm_json_text(value, JSON_ENCODE_ANY, &len) : NULL;
-
-    cm_put(w, text != NULL ? text : "nothing", text != NULL ? (len < 80 ? len : 80) : 7);
-    free(text);
-}
 
 /* "; LABEL key: was X, is Y" for each key that differs. */
 static void put_differences(struct cm_writer *w, const char *label, const json_t *was, const json_t *is)
@@ -275,21 +329,24 @@ cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, st
 {
     char text[CM_ERROR_TEXT - 80] = "";
     struct cm_writer w = cm_writer(text, sizeof text - 1);
-    json_t *request = request_json(p), *ca = ca_json(p);
-    const char *profile = json_string_value(json_object_get(record, "profile_text"));
+    const json_t *const was = json_object_get(record, "request"), *const ca_was =
+                                                                      json_object_get(record, "ca");
+    const char *const profile_was = json_string_value(json_object_get(record, "profile_text"));
 
-    if (request == NULL || ca == NULL) {
-        json_decref(request);
-        json_decref(ca);
-        CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
-    }
-    put_differences(&w, "the CA's ", json_object_get(record, "ca"), ca);
-    put_differences(&w, "", json_object_get(record, "request"), request);
-    if (profile == NULL || strcmp(profile, p->profile_text.text) != 0)
-        put_line(&w, profile != NULL ? profile : "", p->profile_text.text);
+    if (!json_is_object(was) || !json_is_object(ca_was) || profile_was == NULL)
+        CM_FAIL(err, CM_E_INPUT,
+                "the journal's first record does not say what was asked (request, ca, profile_text); take it "
+                "from a backup");
+    json_t *const request = request_json(p), *const ca = ca_json(p);
+    const bool whole = request != NULL && ca != NULL;
+    put_differences(&w, "the CA's ", ca_was, ca);
+    put_differences(&w, "", was, request);
+    if (strcmp(profile_was, p->profile_text.text) != 0)
+        put_line(&w, profile_was, p->profile_text.text);
     json_decref(request);
     json_decref(ca);
-    text[w.len < sizeof text ? w.len : sizeof text - 1] = '\0';
+    if (!whole)
+        CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
     if (w.len > 0)
         CM_FAIL(err, CM_E_USAGE, "the run was asked for differently%s; put back what it began with", text);
     return CM_OK;

@@ -48,7 +48,7 @@ static void override(const struct cm_rerun_opts *with, struct cm_mint_opts *o)
     o->ca_key = with->ca_key != NULL ? with->ca_key : o->ca_key;
     if (with->ca_passphrase_file != NULL)
         o->ca_passphrase_file = with->ca_passphrase_file;
-    o->devices = with->devices != NULL && o->devices != NULL ? with->devices : o->devices;
+    o->devices = with->devices != NULL ? with->devices : o->devices;
     o->allow_insecure_ca_key |= with->allow_insecure_ca_key;
     o->workers = with->workers != 0 ? with->workers : o->workers;
     o->ledger = with->ledger != NULL ? with->ledger : o->ledger;
@@ -63,22 +63,30 @@ cm_err cm_rerun_options(struct cm_rerun *r, const struct cm_rerun_opts *with, st
     return CM_OK;
 }
 
-cm_err cm_rerun_mint(struct cm_rerun *r, const struct cm_ranges *done, struct cm_error *err)
+/* The same request once more, from the journal. done is borrowed; it is read when the minting begins. */
+static cm_err open_plan(struct cm_rerun *r, const struct cm_ranges *done, struct cm_error *err)
 {
-    struct cm_mint_identity again = { 0 };
+    struct cm_mint_identity again = { .done = done };
 
     CM_TRY(cm_request_identity(r->state.run, &again, err));
-    again.done = done;
     CM_TRY(cm_mint_plan_open(&r->o, &again, &r->m.plan, err));
     CM_TRY(cm_request_compare(r->state.run, &r->m.plan, err));
-    CM_TRY(cm_rundir_open_sides(&r->m.dir, r->o.keys_out, r->state.commits == 0, err));
+    return cm_rundir_open_sides(&r->m.dir, r->o.keys_out, r->state.commits == 0, err);
+}
+
+cm_err cm_rerun_mint(struct cm_rerun *r, const struct cm_ranges *done, struct cm_error *err)
+{
+    CM_TRY(open_plan(r, done, err));
     return cm_minting_continue(&r->m, &r->state, err);
 }
 
-/* All numbers but those of the groups. */
-static cm_err all_but(const struct cm_rework *rework, struct cm_ranges *out, struct cm_error *err)
+/* All numbers of the request but those of the groups. */
+static cm_err all_but(const struct cm_rerun *r, const struct cm_rework *rework, struct cm_ranges *out,
+                      struct cm_error *err)
 {
-    CM_TRY(cm_ranges_add(out, 0, INT64_MAX, err));
+    const uint64_t first = r->o.devices != NULL ? 1 : r->o.start;
+
+    CM_TRY(cm_ranges_add(out, first, first + r->m.plan.source->devices - 1, err));
     for (size_t g = 0; g < rework->groups; g++)
         for (size_t i = 0; i < rework->group[g].seqs.count; i++)
             CM_TRY(cm_ranges_remove(out, rework->group[g].seqs.at[i].first, rework->group[g].seqs.at[i].last,
@@ -94,9 +102,11 @@ cm_err cm_rerun_rework(struct cm_rerun *r, const struct cm_rerun_opts *with, con
 
     r->m.rework = rework;
     if (rc == CM_OK)
-        rc = all_but(rework, &done, err);
+        rc = open_plan(r, &done, err);
     if (rc == CM_OK)
-        rc = cm_rerun_mint(r, &done, err);
+        rc = all_but(r, rework, &done, err);
+    if (rc == CM_OK)
+        rc = cm_minting_continue(&r->m, &r->state, err);
     cm_ranges_close(&done);
     return rc;
 }

@@ -130,6 +130,8 @@ def reissues(base, layout):
             check(row_of(d, i)["certificate_id"] == c[-1], f"{layout}: show {i} gives another row than the newest")
         verify(d, 0, f"{layout} after a reissue", says=f"complete, {DEVICES} devices")
         check(records(d, "supersede")[-1]["reason"] == reason, f"{layout}: the journal's reason")
+        reserved = len(records(d, "reserve")[-1]["prefixes"])
+        check(1 <= reserved <= len(ids), f"{layout}: {reserved} serial prefixes reserved for {len(ids)} devices")
         openssl_accepts(d, ids[0], f"{WORK}/x")
     check(read(f"{d}/manifest.ndjson").startswith(manifest), f"{layout}: rows that were committed have changed")
     now = {f: read(f"{p}/{f}") for p, _, fs in os.walk(f"{d}/chains") for f in fs if f in files}

@@ -18,20 +18,44 @@ static void must(cm_err rc, const struct cm_error *err)
     CM_ASSERT(rc == CM_OK);
 }
 
-static void open_ca(struct t_plant *p, const char *key)
+static uint8_t ca_cert[CM_CAINIT_CERT_MAX], ca_secret[CM_CAINIT_KEY_MAX];
+
+/* A CA's certificate and key as PEM, until the next one. */
+static void make_ca(const char *key, struct cm_span *cert, struct cm_span *secret)
 {
-    static uint8_t cert[CM_CAINIT_CERT_MAX], secret[CM_CAINIT_KEY_MAX];
-    struct cm_writer c = cm_writer(cert, sizeof cert), k = cm_writer(secret, sizeof secret);
+    struct cm_writer c = cm_writer(ca_cert, sizeof ca_cert), k = cm_writer(ca_secret, sizeof ca_secret);
     const struct cm_cainit_conf make = {
         .key = key, .subject = "/O=Plant/CN=Plant CA", .pathlen = -1, .now = cm_when_now()
     };
     struct cm_error err = { 0 };
 
     must(cm_cainit(&make, &c, &k, &err), &err);
-    const struct cm_ca_conf conf = { .cert_pem = cm_span(cert, c.len),
-                                     .key_pem = cm_span(secret, k.len),
-                                     .cert_name = "cert",
-                                     .key_name = "key" };
+    *cert = cm_span(ca_cert, c.len);
+    *secret = cm_span(ca_secret, k.len);
+}
+
+static void put_file(const char *path, struct cm_span text)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    CM_ASSERT(fd >= 0 && write(fd, text.data, text.len) == (ssize_t) text.len && close(fd) == 0);
+}
+
+void t_ca_files(const char *cert_path, const char *key_path)
+{
+    struct cm_span cert, secret;
+
+    make_ca("P-256", &cert, &secret);
+    put_file(cert_path, cert);
+    put_file(key_path, secret);
+}
+
+static void open_ca(struct t_plant *p, const char *key)
+{
+    struct cm_ca_conf conf = { .cert_name = "cert", .key_name = "key" };
+    struct cm_error err = { 0 };
+
+    make_ca(key, &conf.cert_pem, &conf.key_pem);
     must(cm_ca_open(&conf, &p->ca, &err), &err);
     must(cm_ca_check(p->ca, cm_when_now(), &err), &err);
 }

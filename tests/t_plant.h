@@ -44,6 +44,9 @@ struct cm_source *t_plant_source(const struct t_plant *p, uint64_t count);
 struct cm_batch *t_plant_batch(const struct t_plant *p, struct cm_minter *m, uint64_t seq,
                                const char *suffix);
 
+/* The files of a new CA on P-256. */
+void t_ca_files(const char *cert_path, const char *key_path);
+
 /* A run directory in a fresh temporary directory. */
 struct t_place {
     char base[64], out[80];

@@ -1,6 +1,7 @@
 /* Goal: the reader refuses every journal that contradicts itself, and says why; what stands behind a torn
- * record is no reason as long as it is no record. Method: records that a sealer of the test's own makes, one
- * case for each refusal. */
+ * record is no reason as long as it is no record; nor is it read in part when memory runs out. Method:
+ * records that a sealer of the test's own makes, one case for each refusal; allocations of the test's own
+ * that fail at the n-th. */
 #include "io/journalread.h"
 #include "tests/t_plant.h"
 
@@ -14,10 +15,30 @@ enum { FILE_MAX = 64 << 10, SECTOR = 512 };
 
 static uint8_t file[FILE_MAX];
 
+/* --- allocations --------------------------------------------------------- */
+
+static long fail_at; /* counted down to; 0: none fails any more */
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+    return fail_at > 0 && --fail_at == 0 ? NULL : realloc(p, n * size);
+}
+
+char *strdup(const char *text)
+{
+    char *copy = fail_at > 0 && --fail_at == 0 ? NULL : malloc(strlen(text) + 1);
+
+    return copy != NULL ? memcpy(copy, text, strlen(text) + 1) : NULL;
+}
+
+/* --- journals ------------------------------------------------------------- */
+
 static cm_err parse(size_t len, struct cm_journal_state *s, struct cm_error *err)
 {
     return cm_journal_parse(cm_span(file, len), "journal", s, err);
 }
+
+static char gap = ' '; /* between hash and JSON */
 
 /* A record of the test's own making, sealed as the format says. */
 static size_t put_record(size_t at, const char *json, uint8_t chain[32])
@@ -28,6 +49,7 @@ static size_t put_record(size_t at, const char *json, uint8_t chain[32])
     cr_assert(at + len <= sizeof file);
     memset(file + at, ' ', len);
     memcpy(file + at + 65, json, strlen(json));
+    file[at + 64] = (uint8_t) gap;
     file[at + len - 1] = '\n';
     cr_assert(EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(md, chain, 32) == 1 &&
               EVP_DigestUpdate(md, file + at + 64, len - 64) == 1 &&
@@ -81,6 +103,21 @@ static const struct {
     { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 1), PURGE("done", 0) }, "purge" },
     { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("over", 1) }, "none of begun, done" },
     { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 1), ATTEMPT(2, 0) }, "being purged" },
+    { { BEGUN, ONE, END("stopped", "[[1,1]]", 0), PURGE("begun", 0), PURGE("done", 1) },
+      "not what the purge began with" },
+    { { BEGUN, END("stopped", "[]", 0), PURGE("begun", 0), PURGE("done", 0) }, NULL },
+    { { BEGUN, END("stopped", "[]", 0), PURGE("begun", 1) }, "segments that there are not" },
+    { { BEGUN, END("stopped", "[]", 0), "'type':'purge'" }, "state is not a string" },
+    { { BEGUN, END("stopped", "[]", 0), "'type':'purge','state':'begun'" }, "purged_at is not a string" },
+    { { BEGUN, END("stopped", "[]", 0), "'type':'purge','state':'begun','purged_at':'now'" },
+      "before is not" },
+    { { BEGUN, ONE, "'type':'supersede','reason':'worn','seqs':7" }, "seqs is not an array" },
+    { { BEGUN, ONE, SUPERSEDE("[[2]]") }, "seqs: not 2 whole numbers" },
+    { { BEGUN, COMMIT(1, 5, 4096, "[]", "[[1]]", "[]") }, "seqs: not 2 whole numbers" },
+    { { RUN, "'type':'attempt','attempt':1,'burned_bytes':0" }, "command is not a string" },
+    { { BEGUN, "'type':'commit','commit':1,'devices':1,'manifest_bytes':1,'rows_xxh3':'" XXH
+               "','units':[],'seqs':[],'prefixes':[]" },
+      "first is not" },
     { { "#[]" }, "not a JSON object" },
     { { "#{\"record\":0,\"type\":\"run\",\"version\":1,}" }, "not a JSON object" },
     { { "#{\"record\":0,\"type\":\"run\",\"version\":1,\"version\":1}" }, "not a JSON object" },
@@ -160,22 +197,27 @@ static const struct {
       "first is not" },
 };
 
+/* ' stands for a quotation mark; behind # comes the whole record. */
+static size_t put_text(size_t at, size_t number, const char *text, uint8_t chain[32])
+{
+    char json[2048];
+
+    if (text[0] == '#')
+        (void) snprintf(json, sizeof json, "%s", text + 1);
+    else
+        (void) snprintf(json, sizeof json, "{'record':%zu,%s}", number, text);
+    for (char *c = json; *c != '\0'; c++)
+        *c = *c == '\'' ? '"' : *c;
+    return put_record(at, json, chain);
+}
+
 static size_t put_case(size_t i)
 {
     uint8_t chain[32] = { 0 };
     size_t len = 0;
 
-    for (size_t n = 0; n < CM_COUNT(cases[i].record) && cases[i].record[n] != NULL; n++) {
-        const char *text = cases[i].record[n];
-        char json[1024];
-        if (text[0] == '#')
-            (void) snprintf(json, sizeof json, "%s", text + 1);
-        else
-            (void) snprintf(json, sizeof json, "{'record':%zu,%s}", n, text);
-        for (char *c = json; *c != '\0'; c++)
-            *c = *c == '\'' ? '"' : *c;
-        len = put_record(len, json, chain);
-    }
+    for (size_t n = 0; n < CM_COUNT(cases[i].record) && cases[i].record[n] != NULL; n++)
+        len = put_text(len, n, cases[i].record[n], chain);
     return len;
 }
 
@@ -195,11 +237,7 @@ Test(journalread, one_row_of_a_device_is_in_force)
     for (size_t n = 0; n < CM_COUNT(record); n++) {
         struct cm_journal_state s = { 0 };
         struct cm_error err = { 0 };
-        char json[1024];
-        (void) snprintf(json, sizeof json, "{'record':%zu,%s}", n, record[n]);
-        for (char *c = json; *c != '\0'; c++)
-            *c = *c == '\'' ? '"' : *c;
-        len = put_record(len, json, chain);
+        len = put_text(len, n, record[n], chain);
         cr_assert_eq(parse(len, &s, &err), CM_OK, "%s", err.what);
         const bool again = cm_journal_superseded(&s, 2, 0) != NULL;
         cr_expect_eq(again, s.commits == 2, "record %zu: the first row of 2", n);
@@ -223,6 +261,71 @@ Test(journalread, every_contradiction)
                   err.what);
         cm_journal_state_done(&s);
     }
+}
+
+/* count numbers from `first` on, each second one: "[[4,4],[6,6]]". */
+static const char *every_second(int first, int count)
+{
+    static char text[1024];
+    int len = 0;
+
+    for (int i = 0; i < count; i++)
+        len += snprintf(text + len, sizeof text - (size_t) len, "%c[%d,%d]", i == 0 ? '[' : ',',
+                        first + 2 * i, first + 2 * i);
+    (void) snprintf(text + len, sizeof text - (size_t) len, "]");
+    return text;
+}
+
+/* Each allocation in turn: no memory, and nothing comes out; nothing leaks (a sanitizer tells). */
+Test(journalread, no_memory)
+{
+    static const char *const begin[] = { BEGUN, COMMIT(1, 200, 4096, "[[0,8,8]]", "[[1,200]]", "[[0,0]]"),
+                                         SUPERSEDE("[[1,150]]") };
+    uint8_t chain[32] = { 0 };
+    size_t len = 0, n = 0;
+    char text[1400];
+    long failed = 0;
+
+    for (; n < CM_COUNT(begin); n++)
+        len = put_text(len, n, begin[n], chain);
+    (void) snprintf(text, sizeof text, COMMIT(2, 240, 8192, "[[1,8,8]]", "%s", "[[1,1]]"),
+                    every_second(2, 40));
+    len = put_text(len, n++, text, chain);
+    (void) snprintf(text, sizeof text, SUPERSEDE("%s"), every_second(160, 20));
+    len = put_text(len, n, text, chain);
+    for (cm_err rc = CM_E_NOMEM; rc != CM_OK; failed++) {
+        struct cm_journal_state s = { 0 };
+        struct cm_error err = { 0 };
+        fail_at = failed + 1;
+        rc = parse(len, &s, &err);
+        fail_at = 0;
+        cr_assert(rc == CM_OK || rc == CM_E_NOMEM, "allocation %ld: %d, %s", failed, (int) rc, err.what);
+        cr_assert((rc == CM_OK) == (s.run != NULL), "allocation %ld: half a state", failed);
+        cr_assert(rc != CM_OK || (cm_ranges_size(&s.again) == 130 && cm_ranges_size(&s.seqs) == 70));
+        cm_journal_state_done(&s);
+    }
+    cr_expect_gt(failed, 12);
+}
+
+/* A hash that is right, of a record that has no space behind it. */
+Test(journalread, hash_and_json_are_apart)
+{
+    struct cm_journal_state s = { 0 };
+    struct cm_error err = { 0 };
+    uint8_t chain[32] = { 0 }, copy[32];
+    size_t len = put_text(0, 0, RUN, chain);
+
+    memcpy(copy, chain, sizeof copy);
+    const size_t whole = put_text(len, 1, ATTEMPT(1, 0), copy);
+    cr_assert_eq(parse(whole, &s, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(s.at.records, 2);
+    cm_journal_state_done(&s);
+    gap = ';';
+    cr_assert_eq(put_text(len, 1, ATTEMPT(1, 0), chain), whole);
+    gap = ' ';
+    cr_assert_eq(parse(whole, &s, &err), CM_OK, "%s", err.what);
+    cr_expect(s.at.records == 1 && s.at.length == len && s.file_bytes == whole, "a torn tail");
+    cm_journal_state_done(&s);
 }
 
 /* Something that is no record of ours behind a torn one: only a record's beginning counts. */

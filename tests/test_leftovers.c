@@ -358,13 +358,40 @@ Test(leftovers, nothing_is_committed)
     put_file(&g, "keys/000001.tar.parts", 3);
     put_file(&g, "keys/99999999999999999999.tar.part", 3);
     put_file(&g, "keys/00001.tar.part", 3);
+    put_file(&g, "keys/00004294967296.tar.part", 3);
+    put_file(&g, "keys/+00001.tar.part", 3);
     watching = false; /* unsynced is right here */
     cr_assert_eq(cm_leftovers_clear(&g.conf, g.names, &err), CM_OK, "%s", err.what);
     cr_expect(size_of(&g, "manifest.ndjson") < 0 && size_of(&g, "keys/000000.tar.part") < 0);
     cr_expect(size_of(&g, "keys/000001.tar.parts") == 3 && size_of(&g, "keys/00001.tar.part") == 3);
+    cr_expect(size_of(&g, "keys/00004294967296.tar.part") == 3 && size_of(&g, "keys/+00001.tar.part") == 3);
     cr_assert_eq(syscall(SYS_unlinkat, g.place.dir.fd, "burned.ndjson", 0), 0);
     cr_assert_eq(cm_leftovers_clear(&g.conf, g.names, &err), CM_OK, "%s", err.what);
     close_rig(&g);
+}
+
+/* Keys that were purged are not missed; the chains of their devices are, and keys behind them. */
+Test(leftovers, keys_that_were_purged)
+{
+    struct rig g;
+    struct cm_error err = { 0 };
+
+    open_rig(&g, false);
+    g.unit[1] = (struct cm_unit) { .number = 5, .chain_len = COMMITTED, .key_len = COMMITTED };
+    g.state.units = 2;
+    g.state.purged_before = 5;
+    put_file(&g, "chains/000000.tar", COMMITTED + 4096);
+    put_file(&g, "chains/000005.tar", COMMITTED + 4096);
+    put_file(&g, "keys/000003.tar.part", TAIL); /* between two that are committed */
+    put_file(&g, "keys/000005.tar", COMMITTED + 4096);
+    cr_assert_eq(clear(&g, &err), CM_OK, "%s", err.what);
+    cr_expect(size_of(&g, "keys/000003.tar.part") < 0 && size_of(&g, "keys/000005.tar") > 0);
+    cr_assert_eq(syscall(SYS_unlinkat, g.place.dir.keys_fd, "000005.tar", 0), 0);
+    cr_expect_eq(clear(&g, &err), CM_E_INPUT);
+    cr_expect_not_null(strstr(err.what, "keys/000005.tar, which is committed, is missing"), "%s", err.what);
+    put_file(&g, "keys/000005.tar", COMMITTED + 4096);
+    cr_assert_eq(syscall(SYS_unlinkat, g.place.dir.chains_fd, "000000.tar", 0), 0);
+    expect_refusal(&g, "chains/000000.tar, which is committed, is missing");
 }
 
 /* Every prefix whose fate nobody knows, and no other, becomes a line; the call may be repeated. */
