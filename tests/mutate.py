@@ -207,9 +207,9 @@ class Build:
 
 
 def small():
-    """Of a mutant: no more memory, no larger files than a test needs."""
-    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
+    """Of a mutant: no more memory, no larger files than a test needs. Only the soft limits: tests set their own."""
+    for what, most in ((resource.RLIMIT_AS, 8 << 30), (resource.RLIMIT_FSIZE, 2 << 30)):
+        resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
