@@ -174,6 +174,7 @@ class Build:
         env = {**os.environ, **SHORT, "CM_SEED": str(self.seed), **dict(e.split("=", 1) for e in properties["ENVIRONMENT"])}
         begun = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="cm-mutate-") as scratch, open(os.devnull, "r+b") as nothing:
+            os.chmod(scratch, 0o755)  # a database server under another user works in it
             env["TMPDIR"] = scratch
             with subprocess.Popen(self.tests[test]["command"], cwd=properties["WORKING_DIRECTORY"], env=env, stdin=nothing,
                                   stdout=nothing, stderr=nothing, start_new_session=True, preexec_fn=small) as p:
