@@ -30,7 +30,7 @@ import time
 
 # Module and the tests that are its own, in the order in which they run: quick and strong ones first, because a
 # mutant is done with at its first failure.
-RUNS = ["limits_process", "limits_disk", "cli_bad_inputs"]
+RUNS = ["run_words", "cli_ledger", "limits_process", "limits_disk", "cli_bad_inputs"]
 MODULES = {
     "io/journal.c": ["unit_journal", "torture_records", "unit_journalread", "unit_leftovers", "cli_ledger", "crash_states",
                      "cli_rework"],
@@ -44,10 +44,10 @@ MODULES = {
     "engine/der.c": ["unit_der", "unit_tbs", "unit_keyenc"],
     "engine/derread.c": ["unit_derread", "unit_certread"],
     "engine/derwalk.c": ["unit_derread", "unit_certread"],
-    "cli/cmd_resume.c": ["cli_ledger", *RUNS, "cli_rework"],
-    "cli/rerun.c": ["cli_ledger", *RUNS, "cli_rework"],
-    "cli/minting.c": ["cli_ledger", *RUNS, "kill_points", "cli_rework"],
-    "cli/request.c": ["cli_ledger", *RUNS, "cli_rework"],
+    "cli/cmd_resume.c": [*RUNS, "cli_rework"],
+    "cli/rerun.c": [*RUNS, "cli_rework"],
+    "cli/minting.c": [*RUNS, "kill_points", "cli_rework"],
+    "cli/request.c": [*RUNS, "cli_rework"],
 }
 # The short versions of those that are counted.
 SHORT = {"CM_FLIPS": "20", "CM_SIZES": "8", "CM_CRASH_STATES": "400"}
