@@ -328,7 +328,7 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
 /* What a run leaves that did not get through; the failure itself is main's to print. */
 static void print_advice(const struct cm_minting *m, cm_err rc)
 {
-    if (!m->dir_open || (rc == CM_OK && (cm_signals_arrived == 0 || committed(m) == goal(m))))
+    if (!m->dir_open || (rc == CM_OK && committed(m) == goal(m)))
         return;
     cm_msg_note("%llu of %llu devices are %s in %s; `certmill resume %s` mints the rest",
                 (unsigned long long) committed(m), (unsigned long long) wanted(m),

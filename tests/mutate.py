@@ -261,6 +261,7 @@ def main():
     names = o.module or MODULES
     modules = [Module(name, commands) for name in names]
     results = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         for module in modules:
             module.write()
