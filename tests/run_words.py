@@ -4,6 +4,7 @@ or was killed and continued; and --quiet says nothing. Method: small fleets of t
 of I/O, ended in each way at a known place; every line is held against the whole text that belongs there."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -99,6 +100,7 @@ def continued(layout, io, how):
             said(r, 0, title, whole(0, "", total=total))
         outcome("complete", run.DEVICES, title)
         kit.check(run.mill(["verify", "--quiet", "out"]).code == 0, title, "verify")
+        kit.check(os.path.isfile("out/index"), title, "there is no index")
     kit.check(run.mill(mint(layout, io), f"{run.BOUNDS};kill point@journal.write 9").code == -9, title)
     said(run.mill(["resume", "--quiet", "out"]), 0, title, "", [], ["certmill:"])
 
