@@ -98,13 +98,13 @@ static cm_err check_primitive(uint8_t tag, struct cm_span c, const char *what, s
     }
 }
 
-/* X.690 11.6: the elements of a SET OF ascend as octet strings. */
+/* X.690 11.6: the elements of a SET OF ascend as octet strings. None is the beginning of a
+ * longer one, because its length stands in front. */
 static bool ascends(struct cm_span before, struct cm_span after)
 {
     const size_t common = before.len < after.len ? before.len : after.len;
-    const int order = memcmp(before.data, after.data, common);
 
-    return order < 0 || (order == 0 && before.len <= after.len);
+    return memcmp(before.data, after.data, common) <= 0;
 }
 
 static cm_err check_level(struct cm_span in, const char *what, unsigned depth, bool is_set,

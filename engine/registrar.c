@@ -138,7 +138,7 @@ void *cm_registrar_main(void *arg)
     rc = finish(&r, &err);
     if (rc == CM_OK && !r.in_doubt && p->conf.manifest->ops->index != NULL)
         rc = p->conf.manifest->ops->index(p->conf.manifest, &err);
-    if (rc != CM_OK && !atomic_load(&p->failed))
+    if (rc != CM_OK)
         cm_pipeline_fail(p, &err);
     cm_ranges_close(&r.commit.seqs);
     cm_ranges_close(&r.commit.prefixes);

@@ -319,14 +319,15 @@ static cm_err burn(struct cm_journal *j, const struct cm_burned *burned, size_t 
                    const uint32_t *at_most, struct cm_error *err)
 {
     enum { LINE_MAX = 400 };
-    char *const buf = count > 0 ? malloc(count * LINE_MAX) : NULL;
-    struct cm_writer w = cm_writer(buf, count * LINE_MAX);
+    char *buf = NULL;
     cm_err rc = CM_OK;
 
     if (count == 0)
         return CM_OK;
+    buf = malloc(count * LINE_MAX);
     if (buf == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for %zu lines of %s", count, j->burned_path);
+    struct cm_writer w = cm_writer(buf, count * LINE_MAX);
     for (size_t i = 0; i < count && rc == CM_OK; i++)
         rc = put_burned(j, &burned[i], at_most != NULL ? at_most[i] : j->at_most, at_most != NULL, &w, err);
     CM_ASSERT(rc != CM_OK || cm_writer_ok(&w));

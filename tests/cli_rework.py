@@ -199,7 +199,8 @@ def stopped():
     outcome = json.load(open(f"{d}/run.json"))["outcome"]
     check((outcome["state"], outcome["devices"], outcome["superseded"]) == ("stopped", had, 1), f"stopped: {outcome}")
     verify(d, 0, "a stopped run with a reissue", says=f"stopped after {had} of {count}")
-    must(run("resume", d), 0, "resume of a stopped run with a reissue")
+    r = must(run("resume", d), 0, "resume of a stopped run with a reissue")
+    check("interrupted" not in r.stderr, f"that reissue was not interrupted: {r.stderr}")
     check(len(certificate_ids(d)) == count and len(rows(d)) == count + 1, "stopped, resumed: not all, or too many")
     verify(d, 0, "a resumed run with a reissue", says=f"complete, {count} devices")
 

@@ -266,6 +266,22 @@ def changed_inputs():
         resume("out", "inputs as they were", snap)
 
 
+def lost_segments():
+    """What is committed and gone is asked for; once it is back, the resume goes on, and speaks of nothing but what it does."""
+    for layout, _ in KINDS[1:]:
+        for side in ("chains", "keys"):
+            snap = interrupted("out", layout, at="kill point@journal.write 11")
+            first = min(name for name in os.listdir(f"out/{side}") if not name.endswith(".part"))
+            os.rename(f"out/{side}/{first}", "aside")
+            r = run.mill(["resume", "out"])
+            kit.check(r.code == 2 and f"out/{side}/{first}".encode() in r.err and b"restore it" in r.err, "a lost segment:", r)
+            os.rename("aside", f"out/{side}/{first}")
+            r = run.mill(["resume", "out"])
+            kit.check(r.code == 0 and b"reissue" not in r.out + r.err, "the segment is back:", r)
+            sound("out", "the segment is back", snap)
+            done("lost segment refused")
+
+
 def _read(path):
     with open(path, "rb") as f:
         return f.read()
@@ -335,7 +351,7 @@ def main():
     kit.ca_init("ca")
     kit.ca_init("other")
     for part in (signals, stopped_and_continued, closed_descriptors, umasks, clock_set_back, two_at_once, finished,
-                 changed_inputs, damaged_journals):
+                 changed_inputs, lost_segments, damaged_journals):
         part()
         kit.say(part.__name__)
     for what, n in table.items():

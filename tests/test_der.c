@@ -107,9 +107,11 @@ Test(der, no_room)
         cm_der_raw(&d, "0123456789", 10);
         cm_der_wrap(&d, 0x04, 0);
         cr_expect_eq(cm_der_ok(&d), cap == 12, "%zu", cap);
+        cr_expect_eq(cm_der_len(&d), cap < 10 ? 0 : cap == 12 ? 12 : 10, "%zu: all of it or nothing", cap);
         if (cap < 12) {
             const size_t len = cm_der_len(&d);
             cm_der_byte(&d, 1);
+            cm_der_uint(&d, (const uint8_t[]) { 0 }, 1);
             cr_expect(!cm_der_ok(&d) && cm_der_len(&d) == len, "%zu: written on after an overflow", cap);
         }
         free(exact);

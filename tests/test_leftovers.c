@@ -298,6 +298,7 @@ static void expect_refusal(struct rig *g, const char *says)
     struct cm_error err = { 0 };
 
     cr_expect_eq(clear(g, &err), CM_E_INPUT, "%s", err.what);
+    cr_expect_eq(err.code, CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, says), "%s", err.what);
     close_rig(g);
 }
