@@ -30,13 +30,14 @@ import time
 
 # Module and the tests that are its own, in the order in which they run: quick and strong ones first, because a
 # mutant is done with at its first failure.
-RUNS = ["run_words", "cli_ledger", "limits_process", "limits_disk", "cli_bad_inputs"]
+RUNS = ["run_words", "cli_resume", "cli_ledger", "limits_process", "limits_disk", "cli_bad_inputs"]
 MODULES = {
-    "io/journal.c": ["unit_journal", "torture_records", "unit_journalread", "unit_leftovers", "cli_ledger", "crash_states",
-                     "cli_rework"],
-    "io/journalread.c": ["unit_journalread", "unit_journal", "fuzz_journal", "unit_leftovers", "cli_verify", "cli_ledger",
-                         "cli_rework"],
-    "io/journalstate.c": ["unit_journalread", "unit_leftovers", "torture_records", "cli_ledger", "cli_verify", "cli_rework"],
+    "io/journal.c": ["unit_journal", "torture_records", "unit_journal_again", "unit_journalread", "unit_leftovers",
+                     "cli_ledger", "crash_states", "cli_rework"],
+    "io/journalread.c": ["unit_journalread", "unit_journal", "unit_journal_again", "fuzz_journal", "unit_leftovers",
+                         "cli_verify", "cli_ledger", "cli_rework"],
+    "io/journalstate.c": ["unit_journalread", "unit_journal_again", "unit_leftovers", "torture_records", "cli_ledger",
+                          "cli_verify", "cli_rework"],
     "io/leftovers.c": ["unit_leftovers", "torture_records", "kill_points", "crash_states"],
     "engine/ranges.c": ["unit_ranges"],
     "engine/serials.c": ["unit_serials", "unit_registrar", "torture_records", "stress_serials"],
@@ -46,8 +47,8 @@ MODULES = {
     "engine/derwalk.c": ["unit_derread", "unit_certread"],
     "cli/cmd_resume.c": [*RUNS, "cli_rework"],
     "cli/rerun.c": [*RUNS, "cli_rework"],
-    "cli/minting.c": [*RUNS, "kill_points", "cli_rework"],
-    "cli/request.c": [*RUNS, "cli_rework"],
+    "cli/minting.c": [*RUNS, "torture_minting", "kill_points", "cli_rework"],
+    "cli/request.c": ["unit_request", *RUNS, "cli_rework"],
 }
 # The short versions of those that are counted.
 SHORT = {"CM_FLIPS": "20", "CM_SIZES": "8", "CM_CRASH_STATES": "400"}
