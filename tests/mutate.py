@@ -150,6 +150,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Build:
     def __init__(self, where, seed):
         self.where, self.limit, self.seed = where, {}, seed
+        self.said = ""  # the end of what the last test printed
         listed = json.loads(sh(["ctest", "--test-dir", where, "--show-only=json-v1"]).stdout)
         self.tests = {t["name"]: t for t in listed["tests"]}
         for name in {t for tests in MODULES.values() for t in tests}:
@@ -174,16 +175,19 @@ class Build:
         properties = {p["name"]: p["value"] for p in self.tests[test]["properties"]}
         env = {**os.environ, **SHORT, "CM_SEED": str(self.seed), **dict(e.split("=", 1) for e in properties["ENVIRONMENT"])}
         begun = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="cm-mutate-") as scratch, open(os.devnull, "r+b") as nothing:
+        with tempfile.TemporaryDirectory(prefix="cm-mutate-") as scratch, tempfile.TemporaryFile() as said:
             os.chmod(scratch, 0o755)  # a database server under another user works in it
             env["TMPDIR"] = scratch
-            with subprocess.Popen(self.tests[test]["command"], cwd=properties["WORKING_DIRECTORY"], env=env, stdin=nothing,
-                                  stdout=nothing, stderr=nothing, start_new_session=True, preexec_fn=small) as p:
+            with subprocess.Popen(self.tests[test]["command"], cwd=properties["WORKING_DIRECTORY"], env=env,
+                                  stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+                                  preexec_fn=small) as p:
                 try:
                     code = p.wait(timeout=self.limit.get(test, 900))
                 except subprocess.TimeoutExpired:
                     code = None
                 end_session(p.pid)
+            said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
+            self.said = said.read().decode(errors="replace")
         return time.monotonic() - begun if code in (0, 77) else None
 
     def control(self, tests):
@@ -191,7 +195,7 @@ class Build:
         for test in tests:
             took = self.run(test) if self.make(self.targets(test)) else None
             if took is None:
-                sys.exit(f"tests/mutate.py: {test} fails without a mutant")
+                sys.exit(f"{self.said}\ntests/mutate.py: {test} fails without a mutant")
             self.limit[test] = 15 + 4 * took
             print(f"{test}: {took:.1f} s", flush=True)
 
