@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import run_kit as run
 from run_kit import check_fleet, kit
@@ -29,7 +30,7 @@ def kill(out, *more, at="kill point@journal.write 8", **how):
 def stop(args, plan=run.BOUNDS, number=signal.SIGINT, wait="point@rows.sync 3"):
     """The run gets a signal while it is held up; its exit code, and what it says on stdout and stderr."""
     reads, writes = os.pipe()
-    with subprocess.Popen([run.FAULTY, *args], env=run.environment(f"{plan};stall {wait} 400;trace /dev/fd/{writes}"),
+    with subprocess.Popen([run.FAULTY, *args], env=run.environment(f"{plan};stall {wait} 60000;trace /dev/fd/{writes}"),
                           pass_fds=(writes,), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
         os.close(writes)
         sent = False
@@ -38,6 +39,8 @@ def stop(args, plan=run.BOUNDS, number=signal.SIGINT, wait="point@rows.sync 3"):
                 if line.rstrip().endswith(b"!stall") and not sent:
                     sent = True
                     p.send_signal(number)
+                    time.sleep(0.4)  # it looks ten times a second
+                    p.send_signal(signal.SIGCONT)
         out, err = p.communicate(timeout=kit.PATIENCE)
     kit.check(sent, "was never held up:", args)
     return kit.Result(args, p.returncode, out, err)
@@ -106,6 +109,19 @@ def stopped():
         left = 240 - check_fleet.snapshot(out)["devices"]
         result(run.mill(["resume", "--json", out]), 0, state="complete", devices=240, minted=left)
         sound(out, before)
+
+
+def reissued_while_stopped():
+    """A reissue in a run that was stopped mints that device and no other; a resume then the rest."""
+    stop(mint("part"))
+    had = check_fleet.snapshot("part")["devices"]
+    says(run.mill(["reissue", "part", "SN00000002", "--reason", "worn"]), 0, "minted 1 of 1 devices", never=("resume",))
+    told = outcome("part")
+    kit.check((told["state"], told["devices"], told["superseded"]) == ("stopped", had, 1), "run.json:", told)
+    says(run.mill(["verify", "part"]), 0, f"stopped after {had} of 240")
+    says(run.mill(["resume", "part"]), 0, f"minted {240 - had} of 240", never=("interrupted",))
+    says(run.mill(["verify", "part"]), 0, "complete, 240 devices", "superseded: 1")
+    sound("part")
 
 
 def failed():
@@ -326,11 +342,12 @@ def other_versions():
 def ledger_that_goes_away():
     """The run is undone before its first signature, and the ledger is not there to be told."""
     args = mint("undone", "--ledger", "sqlite:going.db", loud=True)
-    plan = f"{run.BOUNDS};stall point@journal.write 2 400;fail pwrite@*/undone/journal 2 EIO"
+    plan = f"{run.BOUNDS};stall point@journal.write 2 60000;fail pwrite@*/undone/journal 2 EIO"
     target = run.Followed(args, plan)
     kit.check(target.wait_stalled(), "never got there")
     os.rename("going.db", "gone.db")
     os.mkdir("going.db")
+    target.kill(signal.SIGCONT)
     code, said = target.end()
     kit.check(code == 3 and "stay reserved in the ledger" in said, "told:", code, said)
     kit.check(not os.path.exists("undone"), "the directory is undone")
@@ -344,8 +361,8 @@ def main():
     kit.enter_place("resume")
     for name in ("ca", "other"):
         kit.ca_init(name)
-    for part in (summaries, stopped, stopped_too_late, failed, without_syncs, notices, finished, last_steps, hardly_begun, moved_files,
-                 what_does_not_fit, reissue_waits, other_versions, ledger_that_goes_away):
+    for part in (summaries, stopped, stopped_too_late, reissued_while_stopped, failed, without_syncs, notices, finished,
+                 last_steps, hardly_begun, moved_files, what_does_not_fit, reissue_waits, other_versions, ledger_that_goes_away):
         part()
         kit.say(f"{part.__name__}: done")
     kit.check(run.no_children(), "a process outlives the test")

@@ -8,11 +8,9 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 CERTMILL = os.environ.get("CERTMILL", "certmill")
 SEED = int(os.environ.get("CM_SEED", "0")) or random.randrange(1, 1 << 31)
@@ -181,28 +179,6 @@ def refusals(base):
     with open(f"{bad}/manifest.ndjson", "wb") as h:
         h.write(b"\n".join(lines))
     verify(bad, 1, "a doubled row", says="the same device id")
-
-
-def stopped():
-    """A reissue in a run that was stopped mints those devices and no other; a resume then the rest."""
-    d, count = f"{WORK}/stopped", 150
-    p = subprocess.Popen([CERTMILL, "mint", "--ca", f"{WORK}/ca/ca.pem", "--ca-key", f"{WORK}/ca/ca.key", "--out", d,
-                          "--plaintext-keys", "--quiet", "--key", "RSA-2048", "--count", str(count)],
-                         stderr=subprocess.DEVNULL)
-    while p.poll() is None and not (os.path.exists(f"{d}/manifest.ndjson") and os.path.getsize(f"{d}/manifest.ndjson")):
-        time.sleep(0.01)
-    p.send_signal(signal.SIGINT)
-    check(p.wait(120) == 130, f"stopped: exit {p.returncode}")
-    had = len(rows(d))
-    one = rows(d)[0]["device_id"]
-    must(run("reissue", d, one, "--reason", "while stopped"), 0, "reissue in a stopped run")
-    outcome = json.load(open(f"{d}/run.json"))["outcome"]
-    check((outcome["state"], outcome["devices"], outcome["superseded"]) == ("stopped", had, 1), f"stopped: {outcome}")
-    verify(d, 0, "a stopped run with a reissue", says=f"stopped after {had} of {count}")
-    r = must(run("resume", d), 0, "resume of a stopped run with a reissue")
-    check("interrupted" not in r.stderr, f"that reissue was not interrupted: {r.stderr}")
-    check(len(certificate_ids(d)) == count and len(rows(d)) == count + 1, "stopped, resumed: not all, or too many")
-    verify(d, 0, "a resumed run with a reissue", says=f"complete, {count} devices")
 
 
 # --- repair ------------------------------------------------------------------
@@ -413,7 +389,6 @@ def main():
               prepare=lambda d: damage(d, layout, 2, "key", "flip"))
         kills(base, layout, ["purge-keys", "--yes"], purged, purged_again)
     refusals(f"{WORK}/base-tar")
-    stopped()
     print(f"{checks} checks, {failures} failed")
     return failures > 0
 

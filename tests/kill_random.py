@@ -68,7 +68,7 @@ class Shots:
             first, last = 1, 2
         else:  # the journal has three records before the first commit
             first, last = (5, COMMITS + 3) if "journal" in wait else (2, COMMITS)
-        return f"stall {wait} {rng.randint(first, last)} 200"
+        return f"stall {wait} {rng.randint(first, last)} 60000"
 
     def shoot(self, args, aim):
         """Kills a run: the run, and whether it had not ended before."""
@@ -128,7 +128,7 @@ class Shots:
     def kill_resume(self, out, snaps):
         """Kills a resume: True."""
         rng = self.rng
-        aim = f"stall point@{rng.choice(RESUME_POINTS)} {rng.randint(1, 3)} 200" if rng.random() < 0.8 else None
+        aim = f"stall point@{rng.choice(RESUME_POINTS)} {rng.randint(1, 3)} 60000" if rng.random() < 0.8 else None
         _, killed = self.shoot(["resume", "--quiet", out], aim)
         self.tally["resumes killed"] += killed
         snaps.append(check_fleet.snapshot(out))

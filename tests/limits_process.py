@@ -74,9 +74,9 @@ def signals():
 
 def once(number, code, layout, io, wait):
     title = f"{number.name} once, {layout}, {io}, at {wait}"
-    target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall {wait} 200")
+    target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall {wait} 60000")
     kit.check(target.wait_stalled(), title, "never got there")
-    target.kill(number)
+    target.stop(number)
     ended, said = target.end()
     kit.check(ended == code, title, "exit code", ended, said)
     kit.check("certmill resume out" in said, title, said)
@@ -90,21 +90,20 @@ def once(number, code, layout, io, wait):
 
 def twice(number, layout, io):
     title = f"{number.name} twice, {layout}, {io}"
-    target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall point@rows.sync 3 5000")
+    target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall point@rows.sync 3 60000")
     kit.check(target.wait_stalled(), title, "never got there")
-    begun = time.monotonic()
     target.kill(number)
-    target.wait_until(time.perf_counter() + 0.02)
+    target.wait_until(time.perf_counter() + 0.2)
     target.kill(number)
     ended, _ = target.end()
-    kit.check(ended == -number and time.monotonic() - begun < 4, title, "did not end at once:", ended)
+    kit.check(ended == -number, title, "did not end at once:", ended)
     resume("out", title, check_fleet.snapshot("out"))
     done(f"{number.name} twice")
 
 
 def stopped_and_continued():
     for layout, io in KINDS:
-        target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall point@rows.sync 3 20")
+        target = run.Followed(mint(layout=layout, io=io), f"{run.BOUNDS};stall point@rows.sync 3 60000")
         kit.check(target.wait_stalled(), "never got there")
         target.kill(signal.SIGSTOP)
         time.sleep(0.1)
@@ -195,7 +194,7 @@ def clock_set_back():
 def two_at_once():
     for layout, io in KINDS:
         args = mint(layout=layout, io=io)
-        target = run.Followed(args, f"{run.BOUNDS};stall point@rows.sync 3 1500")
+        target = run.Followed(args, f"{run.BOUNDS};stall point@rows.sync 3 60000")
         kit.check(target.wait_stalled(), "never got there")
         before = fingerprint("out")
         for command, codes in ((["resume", "out"], (3,)), (args, (2, 3))):
@@ -205,14 +204,16 @@ def two_at_once():
         after = fingerprint("out")
         changed = [p for p in before if before[p] != after.get(p) and not p.endswith((".part", "chains", "keys"))]
         kit.check(not changed or layout == "tree", "a second process touched", changed)
+        target.kill(signal.SIGCONT)
         code, said = target.end()
         kit.check(code == 0, "the first process:", code, said)
         sound("out", "the first process")
         snap = interrupted("out", layout)
-        target = run.Followed(["resume", "--quiet", "out"], f"{run.BOUNDS};stall point@rows.sync 2 1000")
+        target = run.Followed(["resume", "--quiet", "out"], f"{run.BOUNDS};stall point@rows.sync 2 60000")
         kit.check(target.wait_stalled(), "never got there")
         r = run.mill(["resume", "out"])
         kit.check(r.code == 3, "two resumes:", r)
+        target.kill(signal.SIGCONT)
         code, said = target.end()
         kit.check(code == 0, "the first resume:", code, said)
         sound("out", "two resumes", snap)

@@ -109,6 +109,12 @@ class Followed:
     def kill(self, number=signal.SIGKILL):
         os.kill(self.process.pid, number)
 
+    def stop(self, number):
+        """A signal to a run that is held up; it may go on when it must have seen it: it looks ten times a second."""
+        self.kill(number)
+        time.sleep(0.4)
+        self.kill(signal.SIGCONT)
+
     def end(self):
         """(exit code, what it said); the process is gone then. A hang is killed, and a failure."""
         patience = time.monotonic() + kit.PATIENCE

@@ -107,9 +107,9 @@ def continued(layout, io, how):
 
 def stopped(layout, io, more):
     title = f"{layout}, {io}, stopped, {more}"
-    target = run.Followed([*mint(layout, io), *more], f"{run.BOUNDS};stall point@rows.sync 3 200")
+    target = run.Followed([*mint(layout, io), *more], f"{run.BOUNDS};stall point@rows.sync 3 60000")
     kit.check(target.wait_stalled(), title, "never got there")
-    target.kill(signal.SIGINT)
+    target.stop(signal.SIGINT)
     code, text = target.end()
     kept = check_fleet.snapshot("out")["devices"]
     kit.check(code == 130 and 0 < kept < run.DEVICES, title, code, kept, text)

@@ -99,6 +99,14 @@ static uint32_t kinds_of(const char *name)
 }
 
 /* ACTION KIND[@GLOB] N[+] [VALUE] */
+static volatile sig_atomic_t released;
+
+static void release(int number)
+{
+    (void) number;
+    released = 1;
+}
+
 static void read_rule(enum cm_fault fault, char **word, int words)
 {
     struct rule *r = &plan.rule[plan.rules++];
@@ -119,8 +127,10 @@ static void read_rule(enum cm_fault fault, char **word, int words)
         r->value = errno_of(words > 3 ? word[3] : "");
     if (fault == CM_FAULT_SHORT)
         r->value = amount_of(words > 3 ? word[3] : "");
-    if (fault == CM_FAULT_STALL)
+    if (fault == CM_FAULT_STALL) {
         r->value = (int) number(words > 3 ? word[3] : "", &end);
+        (void) signal(SIGCONT, release);
+    }
 }
 
 static void read_tune(char **word, int words)
@@ -194,6 +204,13 @@ static void trace(enum cm_event_kind kind, const char *path, const struct rule *
         die("can't write the trace", path);
 }
 
+/* So long, or until SIGCONT says that what was to be done meanwhile is done. */
+static void stall(int ms)
+{
+    for (int i = 0; i < ms && released == 0; i++)
+        (void) usleep(1000);
+}
+
 struct cm_verdict cm_plan_decide(enum cm_event_kind kind, const char *path)
 {
     const struct rule *hit = NULL;
@@ -215,7 +232,7 @@ struct cm_verdict cm_plan_decide(enum cm_event_kind kind, const char *path)
     if (hit->fault == CM_FAULT_KILL)
         (void) kill(getpid(), SIGKILL);
     if (hit->fault == CM_FAULT_STALL)
-        (void) usleep((useconds_t) hit->value * 1000);
+        stall(hit->value);
     return (struct cm_verdict) { .fault = hit->fault, .value = hit->value };
 }
 
