@@ -36,7 +36,7 @@ static const char outro[] =
     "\n"
     "certmill help COMMAND tells more; certmill --version names the libcrypto in use.\n"
     "Exit codes: 0 done; 1 done, but something was found; 2 the request or its inputs are wrong;\n"
-    "3 the environment failed (disk, limits); 4 cryptography failed; 128+N stopped by signal N.\n";
+    "3 the environment failed (disk, limits, database); 4 cryptography failed; 128+N stopped by signal N.\n";
 
 /* Descriptors 0 to 2 that were closed at the start would go to the first files we
  * open, and messages into them. They become /dev/null, each opened the wrong way

@@ -33,6 +33,7 @@ static cm_err open_serials(struct cm_pipeline *p, struct cm_error *err)
     const struct cm_serials_conf conf = { .first = c->first_prefix,
                                           .stock = (size_t) stock,
                                           .batches = cm_pool_batches(c->pool),
+                                          .total = (left + batch - 1) / batch,
                                           .at_most = batch,
                                           .unrecorded = c->recorder == NULL };
     return cm_serials_open(&conf, &p->serials, err);

@@ -85,6 +85,16 @@ static struct slot *find(struct cm_serials *s, enum slot_state state)
     return best;
 }
 
+/* A prefix that is on record when its process is killed counts as signed under: so no
+ * more of them than will be needed. */
+static size_t stock(const struct cm_serials *s)
+{
+    const uint64_t drawn = s->next - s->conf.first;
+    const uint64_t left = s->conf.total > drawn ? s->conf.total - drawn : 0;
+
+    return s->conf.total == 0 || s->ready + left >= s->conf.stock ? s->conf.stock : s->ready + (size_t) left;
+}
+
 cm_err cm_serials_draw(struct cm_serials *s, struct cm_prefixes *out, struct cm_error *err)
 {
     cm_err rc = CM_OK;
@@ -92,7 +102,8 @@ cm_err cm_serials_draw(struct cm_serials *s, struct cm_prefixes *out, struct cm_
     (void) pthread_mutex_lock(&s->lock);
     CM_ASSERT(s->listed == 0); /* what was drawn before is admitted */
     const uint64_t first = s->next;
-    for (size_t i = 0; i < s->slots && s->ready + s->listed < s->conf.stock; i++) {
+    const size_t most = stock(s);
+    for (size_t i = 0; i < s->slots && s->ready + s->listed < most; i++) {
         struct slot *slot = &s->slot[i];
         if (slot->state != SLOT_FREE)
             continue;

@@ -22,6 +22,7 @@ struct cm_serials_conf {
     uint64_t first;   /* number of the first prefix */
     size_t stock;     /* how many are kept ready */
     size_t batches;   /* how many may be taken at a time */
+    uint64_t total;   /* that the run can take: no more are drawn; 0: not known */
     uint32_t at_most; /* certificates under one */
     bool unrecorded;  /* nobody keeps a record: draw when taken */
 };

@@ -105,6 +105,30 @@ Test(serials, the_way_of_a_prefix)
     cm_serials_close(NULL);
 }
 
+Test(serials, no_more_than_the_run_can_take)
+{
+    const struct cm_serials_conf conf = {
+        .first = 7, .stock = STOCK, .batches = BATCHES, .at_most = AT_MOST, .total = STOCK + 1
+    };
+    struct cm_serials *s = NULL;
+    struct cm_error err = { 0 };
+
+    cr_assert_eq(cm_serials_open(&conf, &s, &err), CM_OK, "%s", err.what);
+    cr_expect_eq(draw(s).count, STOCK);
+    cm_serials_admit(s);
+    (void) take(s);
+    (void) take(s);
+    commit(s, 7, 8);
+    cr_expect_eq(draw(s).count, 1, "two are missing in the stock, one in all");
+    cm_serials_admit(s);
+    for (unsigned i = 2; i <= STOCK; i++)
+        cr_expect_eq(take(s).prefix_number, 7 + i);
+    commit(s, 9, 7 + STOCK);
+    cr_expect_eq(draw(s).count, 0);
+    cm_serials_admit(s);
+    cm_serials_close(s);
+}
+
 Test(serials, stop)
 {
     struct cm_serials *s = open_stock(0);
