@@ -27,6 +27,9 @@ SEED = int(os.environ.get("CM_SEED") or random.SystemRandom().getrandbits(32))
 rng = random.Random(SEED)
 _started = time.monotonic()
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell that put us in the background: programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def check(good, *what):
     """Counts one check; what is printed when it fails."""
