@@ -1,6 +1,7 @@
 #include "cli/audit_impl.h"
 #include "io/file.h"
 #include "io/journalread.h"
+#include "io/jsonread.h"
 #include "io/readat.h"
 
 #include <fcntl.h>
@@ -81,8 +82,10 @@ static const char *judge_line(const struct books *b, const json_t *line, uint64_
 
 static cm_err take_line(struct books *b, struct cm_span text, struct cm_error *err)
 {
-    json_t *line = json_loadb((const char *) text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
     uint64_t number = 0, attempt = 0, made = 0;
+    json_t *line = NULL;
+
+    CM_TRY(cm_json_read(text, &line, NULL, err));
     const char *const wrong = judge_line(b, line, &number, &attempt, &made);
     struct cm_audit_books *sum = &b->a->books;
     cm_err rc = CM_OK;

@@ -3,6 +3,7 @@
 #include "engine/xxh.h"
 #include "io/file.h"
 #include "io/journalread.h"
+#include "io/jsonread.h"
 
 #include <fcntl.h>
 
@@ -88,22 +89,29 @@ static cm_err check_commits(struct cm_audit *a, const struct cm_journal_state *j
 }
 
 /* run.json is a view: what both have is the same. */
-static void check_view(struct cm_audit *a, const struct cm_journal_state *j)
+static cm_err check_view(struct cm_audit *a, const struct cm_journal_state *j, struct cm_error *err)
 {
     static const char *const keys[] = { "run_id", "created_at", "request", "ca" };
-    int fd = openat(cm_fleet_fd(a->fleet), "run.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    json_t *view = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
+    json_t *view = NULL;
+    char *text = NULL;
+    size_t len = 0;
 
-    cm_fd_close(&fd);
+    cm_err rc = cm_fleet_read_small(a->fleet, "run.json", &text, &len, err);
+    if (rc == CM_OK)
+        rc = cm_json_read(cm_span(text, len), &view, NULL, err);
+    free(text);
+    if (rc == CM_E_NOMEM)
+        return rc;
     if (view == NULL) {
         find(a, "run.json", CM_FINDING_NO_OFFSET, "it can't be read again");
-        return;
+        return CM_OK;
     }
     for (size_t i = 0; i < CM_COUNT(keys); i++)
         if (!json_equal(json_object_get(view, keys[i]), json_object_get(j->run, keys[i])))
             cm_audit_find(a, NULL, CM_FINDING_NO_ROW, "run.json", CM_FINDING_NO_OFFSET,
                           "%s: not what the journal says", keys[i]);
     json_decref(view);
+    return CM_OK;
 }
 
 cm_err cm_audit_journal(struct cm_audit *a, struct cm_error *err)
@@ -111,7 +119,7 @@ cm_err cm_audit_journal(struct cm_audit *a, struct cm_error *err)
     const struct cm_journal_state *j = cm_fleet_journal(a->fleet);
     const uint64_t rows = atomic_load(&a->rows);
 
-    check_view(a, j);
+    CM_TRY(check_view(a, j, err));
     check_tails(a, j);
     check_outcome(a, j);
     if (a->sample == NULL && rows != j->at.devices)

@@ -34,8 +34,8 @@ static cm_err open_regular(int dirfd, const char *dir, const char *name, int *fd
 }
 
 /* A small file whole, into malloced memory. */
-static cm_err read_small(const struct cm_fleet *f, const char *name, char **out, size_t *out_len,
-                         struct cm_error *err)
+cm_err cm_fleet_read_small(const struct cm_fleet *f, const char *name, char **out, size_t *out_len,
+                           struct cm_error *err)
 {
     char path[4096];
     struct stat st;
@@ -72,7 +72,7 @@ static cm_err read_run(struct cm_fleet *f, struct cm_error *err)
     size_t len = 0;
 
     (void) snprintf(path, sizeof path, "%s/run.json", f->path);
-    CM_TRY(read_small(f, "run.json", &text, &len, err));
+    CM_TRY(cm_fleet_read_small(f, "run.json", &text, &len, err));
     const cm_err rc = cm_fleet_parse_run(text, len, path, &f->run, err);
     free(text);
     return rc;
@@ -145,7 +145,7 @@ static cm_err open_fleet(struct cm_fleet *f, const char *keys_dir, struct cm_err
         CM_FAIL(err, CM_E_INPUT, "%s: no such directory; name the one that mint --out made", f->path);
     CM_TRY(rc);
     CM_TRY(read_run(f, err));
-    CM_TRY(read_small(f, "ca.pem", &f->ca_pem, &f->ca_pem_len, err));
+    CM_TRY(cm_fleet_read_small(f, "ca.pem", &f->ca_pem, &f->ca_pem_len, err));
     CM_TRY(read_journal(f, err));
     CM_TRY(open_manifest(f, err));
     return open_sides(f, keys_dir, err);

@@ -73,6 +73,10 @@ bool cm_fleet_key_purged(const struct cm_fleet *f, const struct cm_row *row);
 int cm_fleet_side_fd(const struct cm_fleet *f, enum cm_fleet_side side);
 int cm_fleet_fd(const struct cm_fleet *f);
 
+/* A small file of the directory, run.json, whole: *out, malloced, is the caller's. */
+CM_MUST_CHECK cm_err cm_fleet_read_small(const struct cm_fleet *f, const char *name, char **out,
+                                         size_t *out_len, struct cm_error *err);
+
 /* What the journal says is committed; the rest of it is in journalread.h. */
 const struct cm_journal_state *cm_fleet_journal(const struct cm_fleet *f);
 

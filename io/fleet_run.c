@@ -1,5 +1,7 @@
 #include "io/fleet_impl.h"
 
+#include "io/jsonread.h"
+
 #include <jansson.h>
 
 /* run.json, strictly: what is read here must be there and of its type. */
@@ -140,8 +142,9 @@ cm_err cm_fleet_parse_run(const char *text, size_t len, const char *name, struct
     const struct reader r = { .name = name, .err = err };
     struct cm_fleet_run run = { 0 };
     json_error_t why;
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    json_t *root = NULL;
 
+    CM_TRY(cm_json_read(cm_span(text, len), &root, &why, err));
     if (root == NULL)
         CM_FAIL(err, CM_E_INPUT, "%s: not JSON at line %d: %s", name, why.line, why.text);
     const cm_err rc = read_run(&r, root, &run);

@@ -2,6 +2,7 @@
 
 #include "engine/digest.h"
 #include "io/file.h"
+#include "io/jsonread.h"
 
 enum { SECTOR = 512, HASH_HEX = 64, SCALE_MAX = 1 << 30 };
 
@@ -444,9 +445,9 @@ static cm_err look_behind(const struct reader *r, struct cm_span rest)
 
 static cm_err read_one(const struct reader *r, struct cm_span record)
 {
-    json_t *json = json_loadb((const char *) record.data + HASH_HEX + 1, record.len - HASH_HEX - 1,
-                              JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = NULL;
 
+    CM_TRY(cm_json_read(cm_span(record.data + HASH_HEX + 1, record.len - HASH_HEX - 1), &json, NULL, r->err));
     if (!json_is_object(json)) {
         json_decref(json);
         REFUSE(r, "not a JSON object");

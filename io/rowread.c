@@ -1,6 +1,7 @@
 #include "io/rowread.h"
 
 #include "engine/when.h"
+#include "io/jsonread.h"
 
 #include <jansson.h>
 
@@ -271,7 +272,7 @@ cm_err cm_rowread_parse(struct cm_span text, struct cm_row *out, struct cm_error
     text.len = cm_rowread_len(text);
     if (has_space(text))
         CM_FAIL(err, CM_E_INPUT, "white space outside strings");
-    row.root = json_loadb((const char *) text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+    CM_TRY(cm_json_read(text, &row.root, &why, err));
     if (row.root == NULL)
         CM_FAIL(err, CM_E_INPUT, "not JSON at octet %d: %s", why.position, why.text);
     cm_err rc = CM_OK;
