@@ -10,7 +10,7 @@ static struct cm_keymaker *open_maker(const struct cm_keyalg *alg)
     struct cm_keymaker *m = NULL;
     struct cm_error err = { 0 };
 
-    cr_assert_eq(cm_keymaker_open(alg, &m, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &m, &err), CM_OK, "%s", err.what);
     return m;
 }
 
