@@ -162,5 +162,6 @@ cm_err cm_primegen_next(struct cm_primegen *g, cm_nat *prime, struct cm_error *e
     if (rc == CM_OK)
         memcpy(*prime, *found, sizeof *prime);
     cm_secret_wipe(g->search, sizeof *g->search);
+    cm_primetest_wipe(g->test);
     return rc;
 }

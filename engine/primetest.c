@@ -148,9 +148,21 @@ static bool bignum_rounds(void *arg, const cm_nat *w, const cm_nat *base, uint32
     return true;
 }
 
-static const struct cm_primetest_ops by_bignum = {
-    .lanes = 1, .open = bignum_open, .close = bignum_close, .filter = bignum_filter, .rounds = bignum_rounds
-};
+static void bignum_wipe(void *arg)
+{
+    struct bignum *b = arg;
+    BIGNUM *const all[] = { b->w, b->exponent, b->base, b->power, b->minus_one };
+
+    for (size_t i = 0; i < CM_COUNT(all); i++)
+        BN_clear(all[i]);
+}
+
+static const struct cm_primetest_ops by_bignum = { .lanes = 1,
+                                                   .open = bignum_open,
+                                                   .close = bignum_close,
+                                                   .wipe = bignum_wipe,
+                                                   .filter = bignum_filter,
+                                                   .rounds = bignum_rounds };
 
 /* --- either way --------------------------------------------------------------- */
 
@@ -160,11 +172,14 @@ cm_err cm_primetest_open(uint32_t bits, enum cm_way way, struct cm_primetest **o
     struct cm_secret secret = { 0 };
     cm_err rc = CM_OK;
 
-    (void) way;
+    const struct cm_primetest_ops *const ifma = cm_primetest_ifma();
+
     CM_ASSERT(bits == 1024 || bits == 1536 || bits == 2048);
     CM_TRY(cm_secret_init(&secret, sizeof *t, err));
     t = (struct cm_primetest *) (void *) secret.base;
-    *t = (struct cm_primetest) { .bits = bits, .ops = &by_bignum, .secret = secret };
+    *t = (struct cm_primetest) { .bits = bits,
+                                 .ops = way == CM_WAY_BEST && ifma != NULL ? ifma : &by_bignum,
+                                 .secret = secret };
     rc = t->ops->open(bits, &t->way, err);
     if (rc != CM_OK) {
         cm_primetest_close(t);
@@ -181,6 +196,11 @@ void cm_primetest_close(struct cm_primetest *t)
     t->ops->close(t->way);
     struct cm_secret secret = t->secret; /* which holds t itself */
     cm_secret_done(&secret);
+}
+
+void cm_primetest_wipe(struct cm_primetest *t)
+{
+    t->ops->wipe(t->way);
 }
 
 uint32_t cm_primetest_lanes(const struct cm_primetest *t)

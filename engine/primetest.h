@@ -27,9 +27,11 @@ typedef uint64_t cm_nat[CM_NAT_WORDS];
 
 struct cm_primetest;
 
-/* bits: 1024, 1536 or 2048; the top bit of each number is set. CM_E_LIMIT: this way does not run here. */
+/* bits: 1024, 1536 or 2048; the top bit of each number is set. */
 CM_MUST_CHECK cm_err cm_primetest_open(uint32_t bits, enum cm_way way, struct cm_primetest **out,
                                        struct cm_error *err);
+/* Wipes what the last tests left behind. */
+void cm_primetest_wipe(struct cm_primetest *t);
 void cm_primetest_close(struct cm_primetest *t); /* NULL accepted */
 
 /* How many numbers cost as much as one. */
