@@ -2,171 +2,23 @@
 
 #ifdef __x86_64__
 
-#include <immintrin.h>
+#include "engine/mont8.h"
+
 #include <string.h>
 
-/* Eight numbers side by side, one in each lane of a 512-bit vector, by the 52-bit
- * multiply-adds of AVX-512 IFMA: Montgomery's multiplication with R = 2^(52 * limbs).
- *
- * Limbs lie in vectors least significant first. Products are summed up column by column,
- * five columns at a time in registers; a sum takes less than 4 * limbs products below
- * 2^52, so that 64 bits hold it. R is at least 2^16 times the modulus m: a product of two
- * numbers below 8m comes out below m * (1 + 2^-10), and nothing is ever subtracted to
- * get it below m. */
-
-enum { LANES = 8, LIMBS_MAX = 40, BLOCK = 5, WINDOW = 4, ENTRIES = 1 << WINDOW, LEAD = 5 };
-
-static const uint64_t limb_mask = (UINT64_C(1) << 52) - 1;
-
-typedef __m512i vec;
+enum { WINDOW = 4, ENTRIES = 1 << WINDOW, LEAD = 5 };
 
 /* Lies in cm_secret memory. */
 struct ifma {
-    vec m[LIMBS_MAX], x[LIMBS_MAX], rr[LIMBS_MAX], factor[LIMBS_MAX];
-    vec product[2 * LIMBS_MAX], quotient[LIMBS_MAX];
+    struct mont8 mont;
+    vec x[LIMBS_MAX], rr[LIMBS_MAX], factor[LIMBS_MAX];
     vec table[ENTRIES][LIMBS_MAX];
     vec exponent[CM_NAT_WORDS]; /* words of the lanes' exponents */
-    vec k0;                     /* -1/m mod 2^52 */
     uint64_t lane[LANES][LIMBS_MAX], modulus[LANES][LIMBS_MAX];
     cm_nat number;
     uint32_t bits;
     struct cm_secret secret;
 };
-
-#define TARGET __attribute__((target("avx512f,avx512ifma")))
-#define INLINE TARGET __attribute__((always_inline)) static inline
-#define UNROLL _Pragma("GCC unroll 10")
-
-/* --- sums of products ----------------------------------------------------------- */
-
-/* acc[i + j] += a[i] * b[j], low and high halves, for five limbs by five. */
-INLINE void add_block(vec acc[2 * BLOCK], const vec *a, const vec *b)
-{
-    UNROLL for (int i = 0; i < BLOCK; i++)
-    {
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], a[i], b[j]);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[i + j + 1] =
-            _mm512_madd52hi_epu64(acc[i + j + 1], a[i], b[j]);
-    }
-}
-
-/* The same of a with itself, each product of two different limbs once. */
-INLINE void add_triangle(vec acc[2 * BLOCK], const vec *a)
-{
-    UNROLL for (int i = 0; i < BLOCK; i++)
-    {
-        UNROLL for (int j = i + 1; j < BLOCK; j++) acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], a[i], a[j]);
-        UNROLL for (int j = i + 1; j < BLOCK; j++) acc[i + j + 1] =
-            _mm512_madd52hi_epu64(acc[i + j + 1], a[i], a[j]);
-    }
-}
-
-/* On to the next five columns. */
-INLINE void move_on(vec acc[2 * BLOCK])
-{
-    UNROLL for (int r = 0; r < BLOCK; r++)
-    {
-        acc[r] = acc[r + BLOCK];
-        acc[r + BLOCK] = _mm512_setzero_si512();
-    }
-}
-
-INLINE void clear(vec acc[2 * BLOCK])
-{
-    UNROLL for (int r = 0; r < 2 * BLOCK; r++) acc[r] = _mm512_setzero_si512();
-}
-
-/* Five columns of a square from k * BLOCK on: twice the products of different limbs, and the squares. */
-INLINE void square_columns(int blocks, int k, int odd, vec acc[2 * BLOCK], const vec *a, vec *out)
-{
-    for (int i = k < blocks ? 0 : k - blocks + 1; i < k - i; i++)
-        add_block(acc, a + i * BLOCK, a + (k - i) * BLOCK);
-    if (!odd)
-        add_triangle(acc, a + k / 2 * BLOCK);
-    UNROLL for (int r = 0; r < BLOCK; r++)
-    {
-        const vec twice = _mm512_add_epi64(acc[r], acc[r]), limb = a[(k * BLOCK + r) / 2];
-        out[k * BLOCK + r] = ((odd + r) & 1) == 0 ? _mm512_madd52lo_epu64(twice, limb, limb)
-                                                  : _mm512_madd52hi_epu64(twice, limb, limb);
-    }
-    move_on(acc);
-}
-
-INLINE void square(int limbs, const vec *a, vec *out)
-{
-    vec acc[2 * BLOCK];
-
-    clear(acc);
-    for (int k = 0; k < 2 * limbs / BLOCK; k += 2) {
-        square_columns(limbs / BLOCK, k, 0, acc, a, out);
-        square_columns(limbs / BLOCK, k + 1, 1, acc, a, out);
-    }
-}
-
-INLINE void multiply(int limbs, const vec *a, const vec *b, vec *out)
-{
-    const int blocks = limbs / BLOCK;
-    vec acc[2 * BLOCK];
-
-    clear(acc);
-    for (int k = 0; k < 2 * blocks; k++) {
-        for (int i = k < blocks ? 0 : k - blocks + 1; i < blocks && i <= k; i++)
-            add_block(acc, a + i * BLOCK, b + (k - i) * BLOCK);
-        UNROLL for (int r = 0; r < BLOCK; r++) out[k * BLOCK + r] = acc[r];
-        move_on(acc);
-    }
-}
-
-/* --- Montgomery's reduction -------------------------------------------------------- */
-
-/* Five limbs of the quotient: each makes the lowest column that is left a multiple of 2^52. */
-INLINE void quotient_block(vec acc[2 * BLOCK], const vec *m, vec k0, vec *q)
-{
-    UNROLL for (int r = 0; r < BLOCK; r++)
-    {
-        const vec digit = _mm512_madd52lo_epu64(_mm512_setzero_si512(), acc[r], k0);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[r + j] = _mm512_madd52lo_epu64(acc[r + j], digit, m[j]);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[r + j + 1] =
-            _mm512_madd52hi_epu64(acc[r + j + 1], digit, m[j]);
-        acc[r + 1] = _mm512_add_epi64(acc[r + 1], _mm512_srli_epi64(acc[r], 52));
-        q[r] = digit;
-    }
-}
-
-INLINE void add_columns(vec acc[2 * BLOCK], const vec *columns)
-{
-    UNROLL for (int r = 0; r < BLOCK; r++) acc[r] = _mm512_add_epi64(acc[r], columns[r]);
-}
-
-/* out = product / R * 2^shift, modulo m and below m * 2^shift * (1 + product / (m * R)), in limbs of 52 bits.
- */
-INLINE void reduce(int limbs, struct ifma *c, vec shift, vec *out)
-{
-    const int blocks = limbs / BLOCK;
-    const vec mask = _mm512_set1_epi64((long long) limb_mask), k0 = c->k0;
-    vec acc[2 * BLOCK], carry = _mm512_setzero_si512();
-
-    clear(acc);
-    for (int k = 0; k < blocks; k++) {
-        add_columns(acc, c->product + k * BLOCK);
-        for (int i = 0; i < k; i++)
-            add_block(acc, c->quotient + i * BLOCK, c->m + (k - i) * BLOCK);
-        quotient_block(acc, c->m, k0, c->quotient + k * BLOCK);
-        move_on(acc);
-    }
-    for (int k = blocks; k < 2 * blocks; k++) {
-        add_columns(acc, c->product + k * BLOCK);
-        for (int i = k - blocks + 1; i < blocks; i++)
-            add_block(acc, c->quotient + i * BLOCK, c->m + (k - i) * BLOCK);
-        UNROLL for (int r = 0; r < BLOCK; r++)
-        {
-            carry = _mm512_add_epi64(carry, _mm512_sllv_epi64(acc[r], shift));
-            out[(k - blocks) * BLOCK + r] = _mm512_and_si512(carry, mask);
-            carry = _mm512_srli_epi64(carry, 52);
-        }
-        move_on(acc);
-    }
-}
 
 /* --- numbers in and out ---------------------------------------------------------------- */
 
@@ -248,25 +100,25 @@ INLINE vec exponent_bit(const struct ifma *c, uint32_t at)
 INLINE void power_of_two(int limbs, struct ifma *c, uint32_t bits)
 {
     for (uint32_t at = bits - LEAD; at-- > 0;) {
-        square(limbs, c->x, c->product);
-        reduce(limbs, c, exponent_bit(c, at), c->x);
+        square(limbs, c->x, c->mont.product);
+        reduce(limbs, &c->mont, exponent_bit(c, at), c->x);
     }
 }
 
 INLINE void times(int limbs, struct ifma *c, const vec *a, const vec *b, vec *out)
 {
-    multiply(limbs, a, b, c->product);
-    reduce(limbs, c, _mm512_setzero_si512(), out);
+    multiply(limbs, a, b, c->mont.product);
+    reduce(limbs, &c->mont, _mm512_setzero_si512(), out);
 }
 
 /* out = x / R mod m: below m + 1 for any x that fits the limbs. */
 INLINE void leave(int limbs, struct ifma *c, const vec *x, vec *out)
 {
     for (int i = 0; i < limbs; i++) {
-        c->product[i] = x[i];
-        c->product[limbs + i] = _mm512_setzero_si512();
+        c->mont.product[i] = x[i];
+        c->mont.product[limbs + i] = _mm512_setzero_si512();
     }
-    reduce(limbs, c, _mm512_setzero_si512(), out);
+    reduce(limbs, &c->mont, _mm512_setzero_si512(), out);
 }
 
 /* Lanes where x, which leave() made, is 1; or, with minus, m - 1. */
@@ -275,7 +127,7 @@ INLINE uint32_t lanes_of_one(int limbs, const struct ifma *c, const vec *x, bool
     vec differs = _mm512_setzero_si512();
 
     for (int i = 0; i < limbs; i++) {
-        const vec one = _mm512_set1_epi64(i == 0), want = minus ? _mm512_sub_epi64(c->m[i], one) : one;
+        const vec one = _mm512_set1_epi64(i == 0), want = minus ? _mm512_sub_epi64(c->mont.m[i], one) : one;
         differs = _mm512_or_si512(differs, _mm512_xor_si512(x[i], want));
     }
     return _mm512_testn_epi64_mask(differs, differs);
@@ -322,8 +174,8 @@ INLINE void power(int limbs, struct ifma *c, const uint64_t *exponent)
     while (at > 0) {
         at -= WINDOW;
         for (int i = 0; i < WINDOW; i++) {
-            square(limbs, c->x, c->product);
-            reduce(limbs, c, _mm512_setzero_si512(), c->x);
+            square(limbs, c->x, c->mont.product);
+            reduce(limbs, &c->mont, _mm512_setzero_si512(), c->x);
         }
         look_up(limbs, c, exponent[at / 64] >> (at % 64) & (ENTRIES - 1));
         times(limbs, c, c->x, c->factor, c->x);
@@ -340,8 +192,8 @@ INLINE uint32_t rounds_lanes(int limbs, struct ifma *c, const uint64_t *odd, uin
     leave(limbs, c, c->x, c->factor);
     passed = lanes_of_one(limbs, c, c->factor, false) | lanes_of_one(limbs, c, c->factor, true);
     for (uint32_t i = 1; i < twos; i++) {
-        square(limbs, c->x, c->product);
-        reduce(limbs, c, _mm512_setzero_si512(), c->x);
+        square(limbs, c->x, c->mont.product);
+        reduce(limbs, &c->mont, _mm512_setzero_si512(), c->x);
         leave(limbs, c, c->x, c->factor);
         passed |= lanes_of_one(limbs, c, c->factor, true);
     }
@@ -395,8 +247,8 @@ TARGET static void set_moduli(struct ifma *c, const cm_nat *w, uint32_t count)
         to_limbs(&w[i < count ? i : 0], limbs, c->modulus[i]);
         k0[i] = minus_inverse_52(c->modulus[i][0]);
     }
-    gather(c->modulus, limbs, c->m);
-    c->k0 = _mm512_loadu_si512(k0);
+    gather(c->modulus, limbs, c->mont.m);
+    c->mont.k0 = _mm512_loadu_si512(k0);
     cm_secret_wipe(k0, sizeof k0);
 }
 
