@@ -32,10 +32,14 @@ uint32_t cm_primegen_rounds(uint32_t bits)
     return bits == 1024 ? 5 : 4;
 }
 
+/* From where on a deeper sieve would cost more than it saves (measured: docs/speed.md). */
+static uint32_t sieve_limit(const struct cm_primegen *g)
+{
+    return g->bits == 1024 && cm_primetest_lanes(g->test) > 1 ? 1 << 17 : 1 << 18;
+}
+
 cm_err cm_primegen_open(uint32_t bits, enum cm_way way, struct cm_primegen **out, struct cm_error *err)
 {
-    /* Where a deeper sieve costs what it saves (docs/speed.md). */
-    const uint32_t sieve_limit = 1 << 17;
     struct cm_primegen *g = calloc(1, sizeof *g);
     cm_err rc = CM_OK;
 
@@ -47,7 +51,7 @@ cm_err cm_primegen_open(uint32_t bits, enum cm_way way, struct cm_primegen **out
     if (rc == CM_OK)
         rc = cm_primetest_open(bits, way, &g->test, err);
     if (rc == CM_OK)
-        rc = cm_sieve_open(g->words, 2 * bits, sieve_limit, &g->sieve, err);
+        rc = cm_sieve_open(g->words, 2 * bits, sieve_limit(g), &g->sieve, err);
     if (rc != CM_OK) {
         cm_primegen_close(g);
         return rc;

@@ -39,10 +39,10 @@ uint32_t cm_primetest_lanes(const struct cm_primetest *t);
 /* Bit i of *passed: w[i] passes the filter. count is at most cm_primetest_lanes. */
 CM_MUST_CHECK cm_err cm_primetest_filter(struct cm_primetest *t, const cm_nat *w, uint32_t count,
                                          uint32_t *passed, struct cm_error *err);
-/* So many rounds, at most CM_LANES_MAX: does w pass them all? */
+/* So many rounds: does w pass them all? */
 CM_MUST_CHECK cm_err cm_primetest_rounds(struct cm_primetest *t, const cm_nat *w, uint32_t rounds,
                                          bool *passed, struct cm_error *err);
-/* The same with given bases, for tests: bit i of *passed belongs to base[i]. */
+/* At most CM_LANES_MAX rounds with given bases: bit i of *passed belongs to base[i]. */
 CM_MUST_CHECK cm_err cm_primetest_bases(struct cm_primetest *t, const cm_nat *w, const cm_nat *base,
                                         uint32_t rounds, uint32_t *passed, struct cm_error *err);
 

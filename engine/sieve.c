@@ -13,6 +13,8 @@ struct group {
     uint32_t first, count;  /* which primes */
 };
 
+enum { TOGETHER = 4 };
+
 struct small_prime {
     uint64_t inverse; /* floor((2^64-1) / value) */
     uint32_t value;
@@ -70,7 +72,7 @@ static void finish_group(const struct cm_sieve *s, struct group *g)
 
 static cm_err make_groups(struct cm_sieve *s, struct cm_error *err)
 {
-    s->group = calloc(s->primes, sizeof *s->group);
+    s->group = calloc(s->primes + TOGETHER, sizeof *s->group);
     if (s->group == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for the table of small primes");
     for (uint32_t i = 0; i < s->primes;) {
@@ -82,6 +84,10 @@ static cm_err make_groups(struct cm_sieve *s, struct cm_error *err)
         }
         finish_group(s, g);
     }
+    while (s->groups % TOGETHER != 0) { /* of no primes */
+        s->group[s->groups] = (struct group) { .product = 3 };
+        finish_group(s, &s->group[s->groups++]);
+    }
     return CM_OK;
 }
 
@@ -91,7 +97,7 @@ cm_err cm_sieve_open(uint32_t words, uint32_t odds, uint32_t limit, struct cm_si
     struct cm_sieve *s = calloc(1, sizeof *s);
     cm_err rc = CM_OK;
 
-    CM_ASSERT(words >= 2 && words <= CM_NAT_WORDS && limit > CM_RSA_E / 2 && limit <= 1u << 24);
+    CM_ASSERT(words >= 2 && words <= CM_NAT_WORDS && limit > 3 && limit <= 1u << 24);
     CM_ASSERT(odds <= CM_SIEVE_ODDS_MAX && odds % 64 == 0 && odds < CM_RSA_E / 2);
     if (s == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for a sieve");
@@ -127,14 +133,17 @@ static uint64_t reduce(cm_u128 a, const struct group *g)
     return (uint64_t) ((a + (cm_u128) b * g->product) >> 64);
 }
 
-/* start mod product, or that plus product. */
-static uint64_t residue(const struct cm_sieve *s, const uint64_t *start, const struct group *g)
+/* start mod product, or that plus product, for a few groups at a time: one alone would wait for
+ * each multiplication. */
+static void residues(const struct cm_sieve *s, const uint64_t *start, const struct group *g, uint64_t *r)
 {
-    uint64_t r = 0;
-
+    for (uint32_t k = 0; k < TOGETHER; k++)
+        r[k] = 0;
     for (uint32_t i = 0; i < s->words; i++)
-        r = reduce((cm_u128) r + start[i], g);
-    return reduce((cm_u128) r * g->back, g);
+        for (uint32_t k = 0; k < TOGETHER; k++)
+            r[k] = reduce((cm_u128) r[k] + start[i], &g[k]);
+    for (uint32_t k = 0; k < TOGETHER; k++)
+        r[k] = reduce((cm_u128) r[k] * g[k].back, &g[k]);
 }
 
 static uint32_t residue_small(uint64_t r, const struct small_prime *p)
@@ -159,6 +168,15 @@ static void strike(struct cm_sieved *out, uint32_t i)
     out->struck[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
+static void strike_group(const struct cm_sieve *s, const struct group *g, uint64_t r, struct cm_sieved *out)
+{
+    for (uint32_t i = g->first; i < g->first + g->count; i++) {
+        const uint32_t p = s->prime[i].value;
+        for (uint32_t at = first_multiple(residue_small(r, &s->prime[i]), p); at < s->odds; at += p)
+            strike(out, at);
+    }
+}
+
 /* start + 2i = 1 mod e: e is longer than a window, so there is one such number at most. */
 static void strike_one_mod_e(const struct cm_sieve *s, const uint64_t *start, struct cm_sieved *out)
 {
@@ -174,14 +192,11 @@ static void strike_one_mod_e(const struct cm_sieve *s, const uint64_t *start, st
 void cm_sieve_window(const struct cm_sieve *s, const uint64_t *start, struct cm_sieved *out)
 {
     memset(out->struck, 0, sizeof out->struck);
-    for (uint32_t k = 0; k < s->groups; k++) {
-        const struct group *const g = &s->group[k];
-        const uint64_t r = residue(s, start, g);
-        for (uint32_t i = g->first; i < g->first + g->count; i++) {
-            const uint32_t p = s->prime[i].value;
-            for (uint32_t at = first_multiple(residue_small(r, &s->prime[i]), p); at < s->odds; at += p)
-                strike(out, at);
-        }
+    for (uint32_t k = 0; k < s->groups; k += TOGETHER) {
+        uint64_t r[TOGETHER];
+        residues(s, start, &s->group[k], r);
+        for (uint32_t i = 0; i < TOGETHER; i++)
+            strike_group(s, &s->group[k + i], r[i], out);
     }
     strike_one_mod_e(s, start, out);
     out->count = 0;
