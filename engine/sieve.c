@@ -34,7 +34,7 @@ static cm_err list_primes(struct cm_sieve *s, uint32_t limit, struct cm_error *e
 {
     uint8_t *const composite = calloc(limit, 1);
 
-    s->prime = calloc(limit / 4 + 1, sizeof *s->prime);
+    s->prime = calloc(limit / 2, sizeof *s->prime);
     if (composite == NULL || s->prime == NULL) {
         free(composite);
         CM_FAIL(err, CM_E_NOMEM, "no memory for the table of small primes");
