@@ -30,11 +30,12 @@ static void find_liar(int bits, BIGNUM *n)
     CM_AUTO(BIGNUM) p = BN_new();
     CM_AUTO(BIGNUM) q = BN_new();
 
-    do { /* 2r+1 = p: p = 3 mod 4 for odd r; q = 2p - 1 */
-        CM_ASSERT(BN_rand(r, bits / 2 - 1, BN_RAND_TOP_TWO, BN_RAND_BOTTOM_ODD) == 1);
+    do { /* r must be a multiple of 3, or 3 divides one of the two */
+        CM_ASSERT(BN_rand(r, bits / 2 - 1, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1);
+        CM_ASSERT(BN_sub_word(r, BN_mod_word(r, 6)) == 1 && BN_add_word(r, 3) == 1);
         CM_ASSERT(BN_lshift1(p, r) == 1 && BN_add_word(p, 1) == 1 && BN_lshift(q, r, 2) == 1 &&
                   BN_add_word(q, 1) == 1 && BN_mul(n, p, q, ctx) == 1);
-    } while (BN_mod_word(p, 3 * 5 * 7) == 0 || BN_num_bits(n) != bits || BN_check_prime(p, ctx, NULL) != 1 ||
+    } while (BN_num_bits(n) != bits || BN_check_prime(p, ctx, NULL) != 1 ||
              BN_check_prime(q, ctx, NULL) != 1);
 }
 
