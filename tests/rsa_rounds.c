@@ -82,7 +82,7 @@ int main(void)
     static const uint32_t rounds[] = { 1, 4, 5 };
     const char *const text = getenv("CM_RSA_ROUNDS");
 #ifdef __SANITIZE_ADDRESS__
-    const unsigned long ordinary = 1000;
+    const unsigned long ordinary = 200;
 #else
     const unsigned long ordinary = 50000;
 #endif
