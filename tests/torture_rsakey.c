@@ -1,7 +1,8 @@
 /* Goal: when memory or randomness runs out while an RSA key is made, that ends in a clean error or in a sound
- * key, and the next key is sound again; a draw that is out of range is drawn anew. Method: libcrypto's
- * allocator, calloc and the private DRBG are ours: the n-th call fails, for n over the whole run or a sample
- * of it, both ways of testing primes; the DRBG hands out what must be refused first. */
+ * key, and the next key is sound again; a draw that is out of range is drawn anew; each prime has a window of
+ * its own, and lies anywhere in it. Method: libcrypto's allocator, calloc and the private DRBG are ours: the
+ * n-th call fails, for n over the whole run or a sample of it, both ways of testing primes; the DRBG hands
+ * out what must be refused first. */
 #include "tests/t_plant.h"
 
 #include "engine/ossl.h"
@@ -23,6 +24,10 @@ static unsigned long count, fail_at;
 /* The DRBG's first answers, each repeated to the length that was asked for. */
 static const uint8_t *script;
 static size_t script_len, script_at;
+/* What it gave out in numbers of 1024 bits: starts and bases. */
+enum { DRAWS_MAX = 256 };
+static uint64_t drawn[DRAWS_MAX][16];
+static size_t draws;
 
 static bool must_fail(enum call call)
 {
@@ -67,7 +72,10 @@ int __wrap_RAND_priv_bytes_ex(OSSL_LIB_CTX *ctx, unsigned char *buf, size_t num,
         memset(buf, script[script_at++], num);
         return 1;
     }
-    return __real_RAND_priv_bytes_ex(ctx, buf, num, strength);
+    const int rc = __real_RAND_priv_bytes_ex(ctx, buf, num, strength);
+    if (num == sizeof drawn[0] && draws < DRAWS_MAX)
+        memcpy(drawn[draws++], buf, num);
+    return rc;
 }
 
 /* ---- keys ---- */
@@ -199,6 +207,39 @@ static void torture_bases(void)
     cm_primetest_close(t);
 }
 
+/* Where in the window of a start that was drawn for it the prime lies; -1: in none. */
+static long place_of(const cm_nat *prime)
+{
+    for (size_t i = 0; i < draws; i++) {
+        const uint64_t start = drawn[i][0] | 1, distance = (*prime)[0] - start;
+        if (distance < 4096 && memcmp(&(*prime)[2], &drawn[i][2], 13 * sizeof start) == 0)
+            return (long) (distance / 2);
+    }
+    return -1;
+}
+
+/* Each prime lies in the window of a start of its own, anywhere in it: on the average in the middle, where a
+ * search from the beginning would find it at a sixth. 5 standard deviations of the mean are 150 of 2048. */
+static void windows(void)
+{
+    enum { PRIMES = 400 };
+    struct cm_primegen *g = NULL;
+    static cm_nat prime;
+    double sum = 0;
+
+    CM_ASSERT(cm_primegen_open(1024, CM_WAY_BEST, &g, NULL) == CM_OK);
+    for (unsigned long i = 0; i < PRIMES; i++) {
+        draws = 0;
+        CM_ASSERT(cm_primegen_next(g, &prime, NULL) == CM_OK);
+        const long place = place_of((const cm_nat *) &prime);
+        note(place >= 0, "windows", i, "a prime outside of the windows drawn for it");
+        sum += (double) place;
+    }
+    cm_primegen_close(g);
+    (void) printf("windows: primes at %.0f of 2048 on the average\n", sum / PRIMES);
+    note(sum / PRIMES > 1024 - 150 && sum / PRIMES < 1024 + 150, "windows", 0, "the order is not random");
+}
+
 int main(void)
 {
     static const char *const names[] = { "the best way", "by BIGNUM" };
@@ -222,6 +263,7 @@ int main(void)
         torture_open(names[way], which, CALLOC);
     }
     torture_bases();
+    windows();
     (void) printf("%u passed, %u failed\n", passed, failed);
     return failed != 0;
 }
