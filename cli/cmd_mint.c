@@ -10,6 +10,7 @@ static const char *const layouts[] = { "tar", "tree", "none", NULL };
 static const char *const key_formats[] = { "pkcs8", "traditional", NULL };
 static const char *const encodings[] = { "pem", "der", NULL };
 static const char *const ios[] = { "auto", "uring", "posix", NULL };
+static const char *const rsa_keygens[] = { "auto", "own", "libcrypto", NULL };
 static const char *const syncs[] = { "commit", "none", NULL };
 
 static const struct cm_arg args[] = {
@@ -30,6 +31,10 @@ static const struct cm_arg args[] = {
       "{mac} of the first device; 00:00:00:00:00:00" },
     { "key", CM_ARG_STR, OPT(key), 0, 0, NULL, "ALG",
       "P-256, P-384, P-521, RSA-2048, RSA-3072, RSA-4096, Ed25519; P-256" },
+    { "rsa-keygen", CM_ARG_CHOICE, OPT(rsa_keygen), 0, 0, rsa_keygens, NULL,
+      "who makes RSA keys, certmill or OpenSSL; own, libcrypto with --fips" },
+    { "fips", CM_ARG_FLAG, OPT(fips), 0, 0, NULL, NULL,
+      "use OpenSSL's FIPS provider for everything, nothing of certmill's own" },
     { "profile", CM_ARG_STR, OPT(profile), 0, 0, NULL, "NAME|FILE", "what the certificates say; aws-iot" },
     { "subject", CM_ARG_STR, OPT(subject), 0, 0, NULL, "NAME", "'/O=Acme/CN={id}'; the profile's" },
     { "san", CM_ARG_STR, OPT(san), 0, 0, NULL, "SAN",

@@ -25,7 +25,7 @@ static cm_err measure(const struct cm_mint_plan *p, struct figures *f, struct cm
     struct cm_error ring = { 0 };
     const uint64_t n = p->source->devices;
 
-    CM_TRY(cm_calibrate(p->pipeline.mint.key, p->ca, 1000, &c, err));
+    CM_TRY(cm_calibrate(p->pipeline.mint.key, p->pipeline.mint.keygen, p->ca, 1000, &c, err));
     f->key_us = c.key_us;
     f->sign_us = c.sign_us;
     f->rate = p->pipeline.workers * 1e6 / (c.key_us + c.sign_us + rest_us);

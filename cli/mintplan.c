@@ -1,6 +1,7 @@
 #include "cli/mintplan.h"
 
 #include "cli/cafiles.h"
+#include "engine/fips.h"
 #include "engine/ident.h"
 #include "engine/random.h"
 #include "io/source_list.h"
@@ -63,7 +64,22 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
     if (o->ledger != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE,
                 "--layout none mints nothing that lasts, so --ledger makes no sense with it");
+    if (o->fips && o->rsa_keygen == 1)
+        CM_FAIL(err, CM_E_USAGE,
+                "--fips takes nothing of our own making: leave --rsa-keygen own out, or --fips");
     return check_texts(o, err);
+}
+
+/* Before anything else uses libcrypto. */
+static cm_err set_provider(struct cm_mint_plan *p, struct cm_error *err)
+{
+    char fips[80] = "";
+
+    if (p->o->fips)
+        CM_TRY(cm_fips_enable(fips, sizeof fips, err));
+    (void) snprintf(p->libcrypto, sizeof p->libcrypto, "%s%s%s", cm_sigalg_libcrypto(),
+                    fips[0] != '\0' ? "; " : "", fips);
+    return CM_OK;
 }
 
 static cm_err open_ca(struct cm_mint_plan *p, struct cm_error *err)
@@ -139,6 +155,13 @@ static struct cm_certspec spec_of(const struct cm_mint_plan *p, const struct cm_
                                   .not_after = p->not_after };
 }
 
+static enum cm_keygen keygen_of(const struct cm_mint_opts *o, const struct cm_keyalg *key)
+{
+    const bool evp = o->fips || (key->family == CM_KEYFAM_RSA && o->rsa_keygen == 2);
+
+    return evp ? CM_KEYGEN_EVP : CM_KEYGEN_OWN;
+}
+
 static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
 {
     const struct cm_keyalg *key = cm_keyalg_find(p->o->key);
@@ -154,6 +177,7 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
     CM_TRY(cm_tmpl_compile(&spec, &p->tmpl, err));
     *m = (struct cm_mint_conf) { .ca = p->ca,
                                  .key = key,
+                                 .keygen = keygen_of(p->o, key),
                                  .tmpl = p->tmpl,
                                  .subject = &p->name,
                                  .row = &p->row,
@@ -376,6 +400,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
 {
     *p = (struct cm_mint_plan) { .o = o };
     CM_TRY(check_opts(o, err));
+    CM_TRY(set_provider(p, err));
     CM_TRY(set_identity(p, again, err));
     CM_TRY(open_ca(p, err));
     CM_TRY(open_profile(p, err));

@@ -24,6 +24,8 @@ struct cm_mint_opts {
     const char *lot, *sku, *order;
     int layout, key_format, encoding; /* enums of batch.h */
     bool plaintext_keys;
+    int rsa_keygen; /* 0: auto, 1: own, 2: libcrypto */
+    bool fips;
     uint32_t workers, batch;
     int io;                  /* enum cm_io_kind */
     int sync;                /* 0: commit, 1: none */
@@ -46,6 +48,7 @@ struct cm_mint_plan {
     cm_when not_before, not_after;
     uint8_t run_id[16];
     char run_id_text[37];
+    char libcrypto[160];     /* versions, with the FIPS provider's where that is used */
     struct cm_hasher hasher; /* the main thread's */
     struct cm_ca *ca;
     struct cm_profiles_item profile_text;

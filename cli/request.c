@@ -35,6 +35,14 @@ static const char *absolute(const char *path, char out[PATH_MAX])
     return realpath(path, out) != NULL ? out : path;
 }
 
+/* Who made the RSA keys; NULL: there are none. */
+static const char *rsa_keygen(const struct cm_mint_conf *m)
+{
+    if (m->key->family != CM_KEYFAM_RSA)
+        return NULL;
+    return m->keygen == CM_KEYGEN_OWN ? "own" : "libcrypto";
+}
+
 static json_t *request_json(const struct cm_mint_plan *p)
 {
     const struct cm_mint_opts *o = p->o;
@@ -49,19 +57,19 @@ static json_t *request_json(const struct cm_mint_plan *p)
         cm_put_hex(&h, digest, sizeof digest);
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
-    return json_pack("{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
-                     "s:s? s:s? s:s s:b}",
-                     "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
-                     (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o),
-                     "list_sha256", hash[0] != '\0' ? hash : NULL, "mac_base",
-                     o->mac_base != NULL ? mac : NULL, "key", p->pipeline.mint.key->name, "profile",
-                     p->profile->name, "subject", p->subject_text, "san", p->san_text, "signature",
-                     cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot", o->lot,
-                     "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
-                     key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
-                     p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
-                     o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext",
-                     "may_outlive_ca", (int) o->allow_outlive_ca);
+    return json_pack(
+        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
+        "s:s? s:s? s:s s:b s:s? s:b}",
+        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+        (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o), "list_sha256",
+        hash[0] != '\0' ? hash : NULL, "mac_base", o->mac_base != NULL ? mac : NULL, "key",
+        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san",
+        p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
+        o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
+        key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
+        p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
+        o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext", "may_outlive_ca",
+        (int) o->allow_outlive_ca, "rsa_keygen", rsa_keygen(&p->pipeline.mint), "fips", (int) o->fips);
 }
 
 static json_t *ca_json(const struct cm_mint_plan *p)
@@ -76,9 +84,8 @@ json_t *cm_request_run_json(const struct cm_mint_plan *p)
 
     time_text(p->now, created);
     return json_pack("{s:s s:i s:s s:s s:s s:s s:o s:o s:n}", "format", "certmill-fleet", "version", 1,
-                     "run_id", p->run_id_text, "engine", "certmill " CM_VERSION, "libcrypto",
-                     cm_sigalg_libcrypto(), "created_at", created, "request", request_json(p), "ca",
-                     ca_json(p), "outcome");
+                     "run_id", p->run_id_text, "engine", "certmill " CM_VERSION, "libcrypto", p->libcrypto,
+                     "created_at", created, "request", request_json(p), "ca", ca_json(p), "outcome");
 }
 
 /* At most 80 octets of it. */
@@ -261,9 +268,9 @@ json_t *cm_request_run_record(const struct cm_mint_plan *p)
 
     time_text(p->now, created);
     return json_pack("{s:i s:s s:s s:s s:s s:o s:o s:s s:o}", "version", 1, "run_id", p->run_id_text,
-                     "created_at", created, "engine", "certmill " CM_VERSION, "libcrypto",
-                     cm_sigalg_libcrypto(), "request", request_json(p), "ca", ca_json(p), "profile_text",
-                     p->profile_text.text, "options", options_json(p));
+                     "created_at", created, "engine", "certmill " CM_VERSION, "libcrypto", p->libcrypto,
+                     "request", request_json(p), "ca", ca_json(p), "profile_text", p->profile_text.text,
+                     "options", options_json(p));
 }
 
 cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, struct cm_error *err)

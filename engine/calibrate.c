@@ -53,7 +53,7 @@ static cm_err time_signatures(struct bench *b, double budget_us, double *mean_us
     return CM_OK;
 }
 
-cm_err cm_calibrate(const struct cm_keyalg *key, const struct cm_ca *ca, uint32_t ms,
+cm_err cm_calibrate(const struct cm_keyalg *key, enum cm_keygen how, const struct cm_ca *ca, uint32_t ms,
                     struct cm_calibration *out, struct cm_error *err)
 {
     const double half_us = ms * 1000.0 / 2;
@@ -61,7 +61,7 @@ cm_err cm_calibrate(const struct cm_keyalg *key, const struct cm_ca *ca, uint32_
     cm_err rc = cm_secret_init(&b.secret, sizeof(struct cm_keypair), err);
 
     if (rc == CM_OK)
-        rc = cm_keymaker_open(key, &b.maker, err);
+        rc = cm_keymaker_open(key, how, &b.maker, err);
     if (rc == CM_OK)
         rc = cm_signer_open(ca, &b.signer, err);
     if (rc == CM_OK)

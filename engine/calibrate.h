@@ -11,7 +11,7 @@ struct cm_calibration {
     double key_us, sign_us; /* mean microseconds */
 };
 
-CM_MUST_CHECK cm_err cm_calibrate(const struct cm_keyalg *key, const struct cm_ca *ca, uint32_t ms,
-                                  struct cm_calibration *out, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_calibrate(const struct cm_keyalg *key, enum cm_keygen how, const struct cm_ca *ca,
+                                  uint32_t ms, struct cm_calibration *out, struct cm_error *err);
 
 #endif

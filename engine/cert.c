@@ -43,7 +43,7 @@ cm_err cm_minter_open(const struct cm_mint_conf *conf, struct cm_minter **out, s
     if (rc == CM_OK)
         rc = cm_hasher_open(&m->hasher, err);
     if (rc == CM_OK)
-        rc = cm_keymaker_open(conf->key, &m->maker, err);
+        rc = cm_keymaker_open(conf->key, conf->keygen, &m->maker, err);
     if (rc == CM_OK)
         rc = cm_signer_open(conf->ca, &m->signer, err);
     if (rc != CM_OK) {

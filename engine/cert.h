@@ -14,6 +14,7 @@
 struct cm_mint_conf {
     const struct cm_ca *ca;
     const struct cm_keyalg *key;
+    enum cm_keygen keygen;
     const struct cm_tmpl *tmpl;
     const struct cm_name *subject;
     const struct cm_row_texts *row;

@@ -21,6 +21,10 @@ struct cm_keyalg {
     uint32_t batch;       /* devices in a batch: tens of milliseconds of work where that can be */
 };
 
+/* Who makes a key: the fastest way here (our own search for RSA primes, EC points by
+ * EC_POINT_mul), or EVP_PKEY_generate of the provider in use, which a FIPS run needs. */
+enum cm_keygen { CM_KEYGEN_OWN, CM_KEYGEN_EVP };
+
 size_t cm_keyalg_count(void);
 const struct cm_keyalg *cm_keyalg_at(size_t i);
 /* By name or synonym, case-insensitively; NULL: unknown. */

@@ -1,6 +1,7 @@
 #include "engine/keymake.h"
 
 #include "engine/ossl.h"
+#include "engine/rsakey.h"
 #include "engine/secret.h"
 
 #include <openssl/core_names.h>
@@ -9,8 +10,9 @@
 
 struct cm_keymaker {
     const struct cm_keyalg *alg;
-    EVP_PKEY_CTX *evp; /* RSA, Ed25519 */
-    EC_GROUP *group;   /* EC, and all below */
+    struct cm_rsakey *rsa; /* RSA of our own; one of these three is there */
+    EVP_PKEY_CTX *evp;     /* EVP_PKEY_generate; Ed25519 always */
+    EC_GROUP *group;       /* EC of our own, and all below */
     EC_POINT *point;
     BIGNUM *scalar; /* secure memory where libcrypto has it, constant-time, cleared after each key */
     BN_CTX *bn;
@@ -33,6 +35,15 @@ static cm_err open_ec(struct cm_keymaker *m, struct cm_error *err)
     return CM_OK;
 }
 
+static cm_err set_param(const struct cm_keymaker *m, OSSL_PARAM param, struct cm_error *err)
+{
+    const OSSL_PARAM params[] = { param, OSSL_PARAM_construct_end() };
+
+    if (EVP_PKEY_CTX_set_params(m->evp, params) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "%s: libcrypto refuses this size or curve", m->alg->name);
+    return CM_OK;
+}
+
 static cm_err open_evp(struct cm_keymaker *m, struct cm_error *err)
 {
     m->evp = EVP_PKEY_CTX_new_from_name(NULL, m->alg->evp_type, NULL);
@@ -40,15 +51,18 @@ static cm_err open_evp(struct cm_keymaker *m, struct cm_error *err)
         CM_FAIL(err, CM_E_CRYPTO, "%s: libcrypto does not offer it", m->alg->name);
     if (m->alg->family == CM_KEYFAM_RSA) {
         size_t bits = m->alg->bits;
-        OSSL_PARAM params[] = { OSSL_PARAM_construct_size_t(OSSL_PKEY_PARAM_RSA_BITS, &bits),
-                                OSSL_PARAM_construct_end() };
-        if (EVP_PKEY_CTX_set_params(m->evp, params) != 1)
-            CM_FAIL(err, CM_E_CRYPTO, "%s: libcrypto refuses this size", m->alg->name);
+        return set_param(m, OSSL_PARAM_construct_size_t(OSSL_PKEY_PARAM_RSA_BITS, &bits), err);
+    }
+    if (m->alg->family == CM_KEYFAM_EC) {
+        char group[16];
+        (void) snprintf(group, sizeof group, "%s", m->alg->group);
+        return set_param(m, OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0), err);
     }
     return CM_OK;
 }
 
-cm_err cm_keymaker_open(const struct cm_keyalg *alg, struct cm_keymaker **out, struct cm_error *err)
+cm_err cm_keymaker_open(const struct cm_keyalg *alg, enum cm_keygen how, struct cm_keymaker **out,
+                        struct cm_error *err)
 {
     struct cm_keymaker *m = calloc(1, sizeof *m);
     cm_err rc = CM_OK;
@@ -56,7 +70,12 @@ cm_err cm_keymaker_open(const struct cm_keyalg *alg, struct cm_keymaker **out, s
     if (m == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for a key generator");
     m->alg = alg;
-    rc = alg->family == CM_KEYFAM_EC ? open_ec(m, err) : open_evp(m, err);
+    if (how == CM_KEYGEN_OWN && alg->family == CM_KEYFAM_EC)
+        rc = open_ec(m, err);
+    else if (how == CM_KEYGEN_OWN && alg->family == CM_KEYFAM_RSA)
+        rc = cm_rsakey_open(alg, CM_WAY_BEST, &m->rsa, err);
+    else
+        rc = open_evp(m, err);
     if (rc != CM_OK) {
         cm_keymaker_close(m);
         return rc;
@@ -69,6 +88,7 @@ void cm_keymaker_close(struct cm_keymaker *m)
 {
     if (m == NULL)
         return;
+    cm_rsakey_close(m->rsa);
     EVP_PKEY_CTX_free(m->evp);
     EC_POINT_free(m->point);
     EC_GROUP_free(m->group);
@@ -112,7 +132,7 @@ static cm_err make_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_e
 cm_err cm_keymaker_from_scalar(struct cm_keymaker *m, const uint8_t *scalar, size_t len,
                                struct cm_keypair *out, struct cm_error *err)
 {
-    CM_ASSERT(m->alg->family == CM_KEYFAM_EC);
+    CM_ASSERT(m->group != NULL);
     if (len != m->scalar_len || BN_bin2bn(scalar, (int) len, m->scalar) == NULL || BN_is_zero(m->scalar) ||
         BN_cmp(m->scalar, EC_GROUP_get0_order(m->group)) >= 0)
         CM_FAIL(err, CM_E_USAGE, "%s: the scalar is out of range", m->alg->name);
@@ -147,15 +167,56 @@ static void to_big_endian(uint8_t *p, size_t len)
     }
 }
 
-static cm_err make_rsa(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
+/* A number of the key, big-endian. */
+struct part {
+    const char *name;
+    uint8_t *at;
+    size_t len;
+};
+
+enum { PARTS_MAX = 8 };
+
+static cm_err read_parts(const struct cm_keymaker *m, const EVP_PKEY *key, const struct part *part,
+                         size_t count, struct cm_error *err)
+{
+    OSSL_PARAM params[PARTS_MAX + 1];
+
+    for (size_t i = 0; i < count; i++)
+        params[i] = OSSL_PARAM_construct_BN(part[i].name, part[i].at, part[i].len);
+    params[count] = OSSL_PARAM_construct_end();
+    if (EVP_PKEY_get_params(key, params) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "%s: can't read the new key", m->alg->name);
+    for (size_t i = 0; i < count; i++) {
+        if (!OSSL_PARAM_modified(&params[i]))
+            CM_FAIL(err, CM_E_CRYPTO, "%s: the new key lacks its %s", m->alg->name, part[i].name);
+        to_big_endian(part[i].at, part[i].len);
+    }
+    return CM_OK;
+}
+
+static cm_err make_ec_evp(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
+{
+    const size_t len = (m->alg->bits + 7) / 8;
+    const struct part scalar = { OSSL_PKEY_PARAM_PRIV_KEY, out->priv, len };
+    CM_AUTO(EVP_PKEY) key = NULL;
+
+    if (EVP_PKEY_generate(m->evp, &key) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "%s: key generation failed", m->alg->name);
+    if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, out->pub, sizeof out->pub,
+                                        &out->pub_len) != 1 ||
+        out->pub_len != 1 + 2 * len || out->pub[0] != POINT_CONVERSION_UNCOMPRESSED)
+        CM_FAIL(err, CM_E_CRYPTO, "%s: can't read the new key's public point", m->alg->name);
+    CM_TRY(read_parts(m, key, &scalar, 1, err));
+    out->alg = m->alg;
+    out->len = len;
+    return CM_OK;
+}
+
+static cm_err make_rsa_evp(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
 {
     const size_t len = m->alg->bits / 8, half = len / 2;
     CM_AUTO(EVP_PKEY) key = NULL;
-    const struct {
-        const char *name;
-        uint8_t *at;
-        size_t len;
-    } part[] = {
+    const struct part part[PARTS_MAX] = {
         { OSSL_PKEY_PARAM_RSA_N, out->n, len },
         { OSSL_PKEY_PARAM_RSA_D, out->d, len },
         { OSSL_PKEY_PARAM_RSA_E, out->e, sizeof out->e },
@@ -165,20 +226,10 @@ static cm_err make_rsa(struct cm_keymaker *m, struct cm_keypair *out, struct cm_
         { OSSL_PKEY_PARAM_RSA_EXPONENT2, out->dq, half },
         { OSSL_PKEY_PARAM_RSA_COEFFICIENT1, out->qinv, half },
     };
-    OSSL_PARAM params[CM_COUNT(part) + 1];
 
     if (EVP_PKEY_generate(m->evp, &key) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "%s: key generation failed", m->alg->name);
-    for (size_t i = 0; i < CM_COUNT(part); i++)
-        params[i] = OSSL_PARAM_construct_BN(part[i].name, part[i].at, part[i].len);
-    params[CM_COUNT(part)] = OSSL_PARAM_construct_end();
-    if (EVP_PKEY_get_params(key, params) != 1)
-        CM_FAIL(err, CM_E_CRYPTO, "%s: can't read the new key", m->alg->name);
-    for (size_t i = 0; i < CM_COUNT(part); i++) {
-        if (!OSSL_PARAM_modified(&params[i]))
-            CM_FAIL(err, CM_E_CRYPTO, "%s: the new key lacks its %s", m->alg->name, part[i].name);
-        to_big_endian(part[i].at, part[i].len);
-    }
+    CM_TRY(read_parts(m, key, part, PARTS_MAX, err));
     out->alg = m->alg;
     out->len = len;
     return CM_OK;
@@ -188,9 +239,9 @@ cm_err cm_keymaker_make(struct cm_keymaker *m, struct cm_keypair *out, struct cm
 {
     switch (m->alg->family) {
     case CM_KEYFAM_EC:
-        return make_ec(m, out, err);
+        return m->group != NULL ? make_ec(m, out, err) : make_ec_evp(m, out, err);
     case CM_KEYFAM_RSA:
-        return make_rsa(m, out, err);
+        return m->rsa != NULL ? cm_rsakey_make(m->rsa, out, err) : make_rsa_evp(m, out, err);
     case CM_KEYFAM_ED25519:
         return make_ed25519(m, out, err);
     }

@@ -72,7 +72,7 @@ static cm_err sample(const struct cm_tmpl *t, const struct cm_certspec *spec, co
     cm_err rc = CM_OK;
 
     one[31] = 1;
-    CM_TRY(cm_keymaker_open(p256, &maker, err));
+    CM_TRY(cm_keymaker_open(p256, CM_KEYGEN_OWN, &maker, err));
     rc = cm_keymaker_from_scalar(maker, one, sizeof one, &pair, err);
     cm_keymaker_close(maker);
     CM_TRY(rc);

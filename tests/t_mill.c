@@ -16,7 +16,7 @@ const struct cm_keypair *t_pair(const struct cm_keyalg *alg)
         i++;
     cr_assert_lt(i, CM_COUNT(pairs));
     if (pairs[i].alg == NULL) {
-        cr_assert_eq(cm_keymaker_open(alg, &maker, NULL), CM_OK);
+        cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &maker, NULL), CM_OK);
         cr_assert_eq(cm_keymaker_make(maker, &pairs[i], NULL), CM_OK);
         cm_keymaker_close(maker);
     }

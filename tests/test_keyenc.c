@@ -134,7 +134,7 @@ static void scalars_of(const struct cm_keyalg *alg)
     struct cm_keymaker *m = NULL;
     uint8_t be[CM_EC_MAX] = { 0 };
 
-    cr_assert_eq(cm_keymaker_open(alg, &m, NULL), CM_OK);
+    cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &m, NULL), CM_OK);
     be[len - 1] = 1;
     scalar(m, alg, be, len);
     be[len - 1] = 255;
@@ -178,7 +178,7 @@ Test(keyenc, drawn_keys_of_every_algorithm, .timeout = 280)
         struct cm_keymaker *m = NULL;
         struct cm_keypair pair;
         struct cm_error err = { 0 };
-        cr_assert_eq(cm_keymaker_open(alg, &m, &err), CM_OK, "%s", err.what);
+        cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &m, &err), CM_OK, "%s", err.what);
         for (unsigned n = drawn(alg); n > 0; n--) {
             cr_assert_eq(cm_keymaker_make(m, &pair, &err), CM_OK, "%s", err.what);
             CM_AUTO(EVP_PKEY) key = t_oracle_key(&pair);
@@ -239,7 +239,7 @@ static void known_ec(const struct cm_keyalg *alg, const char *priv, const char *
     uint8_t s[CM_EC_MAX], point[1 + 2 * CM_EC_MAX];
     const size_t len = from_hex(priv, s, sizeof s), point_len = from_hex(pub, point, sizeof point);
 
-    cr_assert_eq(cm_keymaker_open(alg, &m, NULL), CM_OK);
+    cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &m, NULL), CM_OK);
     cr_assert_eq(cm_keymaker_from_scalar(m, s, len, &pair, NULL), CM_OK);
     cr_expect(cm_span_eq(cm_span(pair.pub, pair.pub_len), cm_span(point, point_len)), "%s", alg->name);
     cm_keymaker_close(m);

@@ -10,7 +10,7 @@ static struct cm_keymaker *open_maker(const struct cm_keyalg *alg)
     struct cm_keymaker *m = NULL;
     struct cm_error err = { 0 };
 
-    cr_assert_eq(cm_keymaker_open(alg, &m, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_OWN, &m, &err), CM_OK, "%s", err.what);
     return m;
 }
 
@@ -63,6 +63,28 @@ Test(keymake, scalars_use_every_bit, .timeout = 60)
         cr_expect(ones[0] == top && zeros[0] == 255, "%s: the first octet", alg->name);
         for (size_t i = 1; i < pair.len; i++)
             cr_expect(ones[i] == 255 && zeros[i] == 255, "%s: octet %zu", alg->name, i);
+        cm_keymaker_close(m);
+    }
+}
+
+/* EVP_PKEY_generate's keys come out as libcrypto has them: what a FIPS run uses. */
+Test(keymake, keys_of_the_provider, .timeout = 60)
+{
+    for (size_t a = 0; a < cm_keyalg_count(); a++) {
+        const struct cm_keyalg *alg = cm_keyalg_at(a);
+        struct cm_keymaker *m = NULL;
+        struct cm_keypair pair;
+        struct cm_error err = { 0 };
+        if (alg->family == CM_KEYFAM_RSA && alg->bits > 2048)
+            continue;
+        cr_assert_eq(cm_keymaker_open(alg, CM_KEYGEN_EVP, &m, &err), CM_OK, "%s", err.what);
+        for (int i = 0; i < (alg->family == CM_KEYFAM_RSA ? 2 : 64); i++) {
+            memset(&pair, 0xa5, sizeof pair);
+            cr_assert_eq(cm_keymaker_make(m, &pair, &err), CM_OK, "%s", err.what);
+            CM_AUTO(EVP_PKEY) key = t_oracle_key(&pair);
+            CM_AUTO(EVP_PKEY_CTX) ctx = EVP_PKEY_CTX_new(key, NULL);
+            cr_expect_eq(EVP_PKEY_pairwise_check(ctx), 1, "%s", alg->name);
+        }
         cm_keymaker_close(m);
     }
 }

@@ -172,7 +172,7 @@ static void torture(const char *key, const char *ca_key, unsigned rounds, uint64
 
     t_plant_open(&b.plant, &conf);
     CM_ASSERT(cm_minter_open(&b.plant.mint, &b.minter, &err) == CM_OK);
-    CM_ASSERT(cm_keymaker_open(b.plant.mint.key, &b.maker, &err) == CM_OK);
+    CM_ASSERT(cm_keymaker_open(b.plant.mint.key, CM_KEYGEN_OWN, &b.maker, &err) == CM_OK);
     b.ca_key = X509_get0_pubkey(cm_ca_x509(b.plant.ca));
     note(one_round(&b, ~0ul) == 0, key, 0, "without a failure");
     const unsigned long all = count;
