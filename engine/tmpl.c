@@ -2,6 +2,8 @@
 
 #include "engine/ident.h"
 
+#include <ctype.h>
+
 enum { CM_TMPL_TOKENS = 512, CM_TMPL_LITERALS = 32768, CM_TMPL_FIELDS = 64, CM_TMPL_DEPTH = 32 };
 
 enum op { OP_LITERAL, OP_OPEN, OP_CLOSE, OP_SLOT, OP_PIECE };
@@ -236,6 +238,11 @@ static const char *charset_fault(enum cm_charset set, uint32_t c)
         return "a character outside printable ASCII";
     if (set == CM_CHARS_DNS && !alnum && c != '-' && c != '.' && c != '*')
         return "a character that a DNS name does not allow";
+    if (set == CM_CHARS_EMAIL && !alnum &&
+        (c >= 0x80 || c == 0 || strchr("!#$%&'*+-/=?^_`{|}~.@", (int) c) == NULL))
+        return "a character that an e-mail address does not allow";
+    if (set == CM_CHARS_URI && (c <= 0x20 || c >= 0x7f || strchr("\"<>\\^`{|}", (int) c) != NULL))
+        return "a character that a URI does not allow";
     if (set == CM_CHARS_UTF8 && (c < 0x20 || (c >= 0x7f && c < 0xa0)))
         return "a control character";
     return NULL;
@@ -258,26 +265,54 @@ static bool dns_labels_ok(struct cm_span s)
     return s.len <= 253;
 }
 
-static const char *text_fault(const struct cm_field *f, struct cm_span s, size_t *chars)
+/* RFC 5321 4.1.2, without quoted local parts. */
+static bool mailbox_ok(struct cm_span s)
+{
+    const uint8_t *const at = s.len > 0 ? memchr(s.data, '@', s.len) : NULL;
+
+    if (at == NULL || at == s.data || at - s.data > 64)
+        return false;
+    const struct cm_span domain = cm_span(at + 1, s.len - (size_t) (at + 1 - s.data));
+    return domain.len > 0 && memchr(domain.data, '@', domain.len) == NULL && dns_labels_ok(domain);
+}
+
+/* RFC 3986 3.1 and RFC 5280 4.2.1.6: a scheme, and something behind it. */
+static bool uri_ok(struct cm_span s)
+{
+    size_t i = 0;
+
+    while (i < s.len && (isalnum(s.data[i]) || (i > 0 && memchr("+-.", s.data[i], 3) != NULL)))
+        i++;
+    return i > 0 && !isdigit(s.data[0]) && i + 1 < s.len && s.data[i] == ':';
+}
+
+static const char *form_fault(enum cm_charset set, struct cm_span s)
+{
+    if (set == CM_CHARS_DNS && !dns_labels_ok(s))
+        return "a label that is empty, longer than 63 or begins or ends with '-'";
+    if (set == CM_CHARS_EMAIL && !mailbox_ok(s))
+        return "no e-mail address, which is name@domain";
+    if (set == CM_CHARS_URI && !uri_ok(s))
+        return "no URI, which begins with its scheme, as in urn:uuid:";
+    return NULL;
+}
+
+const char *cm_tmpl_text_fault(enum cm_charset set, struct cm_span s, size_t *chars)
 {
     const char *fault = NULL;
     uint32_t c = 0;
 
     *chars = s.len;
-    if (f->charset == CM_CHARS_ANY)
+    if (set == CM_CHARS_ANY)
         return NULL;
     *chars = 0;
-    for (size_t i = 0, n = 0; i < s.len; i += n, ++*chars) {
+    for (size_t i = 0, n = 0; i < s.len && fault == NULL; i += n, ++*chars) {
         n = cm_utf8_next(s.data + i, s.len - i, &c);
         if (n == 0)
             return "octets that are not UTF-8";
-        fault = charset_fault(f->charset, c);
-        if (fault != NULL)
-            return fault;
+        fault = charset_fault(set, c);
     }
-    if (f->charset == CM_CHARS_DNS && !dns_labels_ok(s))
-        return "a label that is empty, longer than 63 or begins or ends with '-'";
-    return NULL;
+    return fault != NULL ? fault : form_fault(set, s);
 }
 
 static cm_err check_field(const struct cm_field *f, const struct cm_values *v, struct cm_error *err)
@@ -291,7 +326,7 @@ static cm_err check_field(const struct cm_field *f, const struct cm_values *v, s
     if (!cm_writer_ok(&w))
         CM_FAIL(err, CM_E_INPUT, "%s is longer than %d octets", f->label, CM_PATTERN_OUT);
     const struct cm_span s = cm_span(buf, w.len);
-    fault = text_fault(f, s, &chars);
+    fault = cm_tmpl_text_fault(f->charset, s, &chars);
     if (fault != NULL)
         CM_FAIL(err, CM_E_INPUT, "%s \"%s\" holds %s", f->label, cm_printable(s, shown, sizeof shown), fault);
     if (chars < f->min)

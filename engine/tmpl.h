@@ -21,7 +21,15 @@
 enum cm_slot { CM_SLOT_SERIAL, CM_SLOT_SPKI, CM_SLOT_SKI };
 
 /* Which characters a field may hold (X.680 41, RFC 5280 4.2.1.6). */
-enum cm_charset { CM_CHARS_ANY, CM_CHARS_UTF8, CM_CHARS_PRINTABLE, CM_CHARS_IA5, CM_CHARS_DNS };
+enum cm_charset {
+    CM_CHARS_ANY,
+    CM_CHARS_UTF8,
+    CM_CHARS_PRINTABLE,
+    CM_CHARS_IA5,
+    CM_CHARS_DNS,
+    CM_CHARS_EMAIL,
+    CM_CHARS_URI
+};
 
 struct cm_field {
     char label[48]; /* for messages: "CN of the subject" */
@@ -51,6 +59,8 @@ void cm_tmpl_slot(struct cm_tmpl *t, enum cm_slot slot);
 void cm_tmpl_field(struct cm_tmpl *t, const struct cm_field *field);
 CM_MUST_CHECK cm_err cm_tmpl_seal(struct cm_tmpl *t, struct cm_error *err);
 
+/* What is wrong with a text in that place; NULL: nothing. *chars: its length in characters. */
+const char *cm_tmpl_text_fault(enum cm_charset set, struct cm_span s, size_t *chars);
 /* Do these values fit every field? CM_E_INPUT names the field and the reason. */
 CM_MUST_CHECK cm_err cm_tmpl_check(const struct cm_tmpl *t, const struct cm_values *v, struct cm_error *err);
 /* Writes the TBSCertificate in front of what d holds; look at cm_der_ok after. */

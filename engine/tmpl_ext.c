@@ -1,5 +1,6 @@
 #include "engine/tmpl_ext.h"
 
+#include "engine/ident.h"
 #include "engine/ossl.h"
 
 /* Where the compiler stands: which extension, for messages and charsets. */
@@ -9,6 +10,17 @@ struct context {
     const char *name; /* of the extension, as the profile writes it */
     bool is_alt_name;
 };
+
+/* By OID: "keyUsage" and "2.5.29.15" are one extension. */
+static bool same_extension(const char *a, const char *b)
+{
+    ASN1_OBJECT *x = OBJ_txt2obj(a, 0), *y = OBJ_txt2obj(b, 0);
+    const bool same = x != NULL && y != NULL ? OBJ_cmp(x, y) == 0 : strcmp(a, b) == 0;
+
+    ASN1_OBJECT_free(x);
+    ASN1_OBJECT_free(y);
+    return same;
+}
 
 static bool has_mark(const struct cm_profile *p, const uint8_t *der, size_t len)
 {
@@ -30,8 +42,12 @@ static enum cm_charset charset_of(uint8_t tag, bool is_alt_name)
     case CM_DER_TELETEX:
     case CM_DER_GENERAL:
         return CM_CHARS_IA5;
-    case 0x82: /* GeneralName dNSName */
+    case 0x81: /* GeneralName: rfc822Name, dNSName, uniformResourceIdentifier */
+        return is_alt_name ? CM_CHARS_EMAIL : CM_CHARS_IA5;
+    case 0x82:
         return is_alt_name ? CM_CHARS_DNS : CM_CHARS_IA5;
+    case 0x86:
+        return is_alt_name ? CM_CHARS_URI : CM_CHARS_IA5;
     case CM_DER_OCTET_STRING:
         return CM_CHARS_ANY;
     default: /* the other strings of GeneralName are IA5String (RFC 5280 4.2.1.6) */
@@ -71,6 +87,21 @@ static cm_err compile_text(const struct context *c, uint8_t tag, const uint8_t *
     return CM_OK;
 }
 
+/* A constant name of a subjectAltName: libcrypto takes any octets for it. */
+static cm_err check_name(const struct context *c, uint8_t tag, struct cm_span s, struct cm_error *err)
+{
+    char shown[100];
+    size_t chars = 0;
+
+    if (tag != 0x81 && tag != 0x82 && tag != 0x86)
+        return CM_OK;
+    const char *const fault = cm_tmpl_text_fault(charset_of(tag, true), s, &chars);
+    if (fault != NULL || chars == 0)
+        CM_FAIL(err, CM_E_INPUT, "%.40s \"%s\" holds %s", c->name, cm_printable(s, shown, sizeof shown),
+                fault != NULL ? fault : "nothing");
+    return CM_OK;
+}
+
 /* Is this OCTET STRING the wrapping of exactly one TLV, as extnValue is? */
 static bool wraps_tlv(const uint8_t *p, size_t len)
 {
@@ -90,13 +121,18 @@ static cm_err compile_der(const struct context *c, const uint8_t *p, size_t len,
         if (!cm_der_peek(p + i, len - i, &v))
             CM_FAIL(err, CM_E_CRYPTO, "extension %.40s: libcrypto's encoding can't be taken apart", c->name);
         content = p + i + v.header_len;
-        if (!has_mark(c->spec->profile, content, v.content_len)) {
+        const bool marked = has_mark(c->spec->profile, content, v.content_len);
+        const bool nested =
+            (v.tag & 0x20) != 0 || (v.tag == CM_DER_OCTET_STRING && wraps_tlv(content, v.content_len));
+        if (!marked && c->is_alt_name && !nested)
+            CM_TRY(check_name(c, v.tag, cm_span(content, v.content_len), err));
+        if (!marked && !(c->is_alt_name && nested)) {
             cm_tmpl_literal(c->t, p + i, v.header_len + v.content_len);
         } else {
-            const bool nested =
-                (v.tag & 0x20) != 0 || (v.tag == CM_DER_OCTET_STRING && wraps_tlv(content, v.content_len));
+            struct context inside = *c; /* of a name's own structure, [n] is not a GeneralName */
+            inside.is_alt_name &= (v.tag & 0xc0) != 0x80;
             cm_tmpl_open(c->t, v.tag);
-            rc = nested ? compile_der(c, content, v.content_len, err)
+            rc = nested ? compile_der(&inside, content, v.content_len, err)
                         : compile_text(c, v.tag, content, v.content_len, err);
             CM_TRY(rc);
             cm_tmpl_close(c->t);
@@ -174,7 +210,7 @@ static cm_err put_extension(const struct cm_certspec *spec, const char *name, co
                             struct cm_tmpl *t, struct cm_error *err)
 {
     const struct context c = {
-        .spec = spec, .t = t, .name = name, .is_alt_name = strcmp(name, "subjectAltName") == 0
+        .spec = spec, .t = t, .name = name, .is_alt_name = same_extension(name, "subjectAltName")
     };
 
     if (strcmp(name, "subjectKeyIdentifier") == 0 && strcmp(value, "hash") == 0) {
@@ -187,17 +223,6 @@ static cm_err put_extension(const struct cm_certspec *spec, const char *name, co
         return CM_OK;
     }
     return put_by_libcrypto(&c, name, value, err);
-}
-
-/* By OID: "keyUsage" and "2.5.29.15" are one extension. */
-static bool same_extension(const char *a, const char *b)
-{
-    ASN1_OBJECT *x = OBJ_txt2obj(a, 0), *y = OBJ_txt2obj(b, 0);
-    const bool same = x != NULL && y != NULL ? OBJ_cmp(x, y) == 0 : strcmp(a, b) == 0;
-
-    ASN1_OBJECT_free(x);
-    ASN1_OBJECT_free(y);
-    return same;
 }
 
 /* RFC 5280 4.2: no extension twice; 4.1.2.6: an empty subject needs a critical SAN. */

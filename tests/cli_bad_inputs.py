@@ -297,6 +297,11 @@ bad("subject: empty value", 2, "CN", m("--subject", "/CN="))
 bad("san: unknown placeholder", 2, "{nope}", m("--san", "DNS:{nope}"))
 bad("san: unknown kind", 2, "FOO", m("--san", "FOO:x"))
 bad("san: not an address", 2, "999", m("--san", "IP:999.1.1.1"))
+for value in ("DNS:a..b", "DNS:a_b", "DNS:-a", "email:a", "email:a b@c", "URI:a b:c", "URI:nothing", "critical,DNS:a_b",
+              "DNS:{id}.example,DNS:a_b", "email:{id}", "URI:{id}"):
+    bad(f"san: {value}", 2, "subjectAltName \"", m("--san", value))
+for value in ("email:a@b.example", "URI:urn:dev:{id}", "otherName:1.2.3;UTF8:x..{id}", "RID:1.2.3"):
+    bad(f"san: {value} is right", 0, "", m("--san", value))
 bad("san: not ASCII", 2, "", m("--san", "DNS:ä.example.com"))
 bad("profile: unknown", 2, ("nothing-like-it", "aws-iot"), m("--profile", "nothing-like-it"))
 bad("profile: a near miss", 2, ("aws-oit", "did you mean aws-iot"), m("--profile", "aws-oit"))
