@@ -22,6 +22,11 @@ static const struct {
     [CM_MODE_ONE] = { "one", "tar", true },
 };
 
+const char *cm_bench_mode_name(enum cm_bench_mode mode)
+{
+    return modes[mode].name;
+}
+
 /* What a device takes on disk, with its row and its place in the index: about 4 KiB,
  * more for RSA keys; a file of its own takes whole blocks. */
 enum { DEVICE_BYTES = 8192, WARM_UP = 64 };
@@ -249,6 +254,7 @@ static void sum_up(struct cm_bench_key *k)
         s->floor = cm_spread_of(floor, s->count);
         s->ratio = cm_spread_of(ratio, s->count);
         s->pooled = cpu > 0 ? devices / cpu / cm_floor_rate(&k->total) : 0;
+        s->pooled_low = cpu > 0 ? devices / cpu / cm_floor_interval(&k->total).high : 0;
     }
     for (size_t i = 0; i < k->chunks; i++)
         floor[i] = cm_floor_rate(&k->chunk[i]);

@@ -44,6 +44,8 @@ extern const char *const cm_bench_case_names[CM_BENCH_CASES + 1]; /* NULL-termin
 /* The kinds of runs that the cases are made of. */
 enum cm_bench_mode { CM_MODE_ENGINE, CM_MODE_TAR, CM_MODE_TREE, CM_MODE_ONE, CM_MODES };
 
+const char *cm_bench_mode_name(enum cm_bench_mode mode); /* static storage */
+
 enum { CM_BENCH_RUNS_MAX = 50, CM_BENCH_KEYS_MAX = 16, CM_BENCH_SIZES = 2 };
 
 struct cm_bench_conf {
@@ -81,7 +83,8 @@ struct cm_bench_series {
     struct cm_bench_run run[CM_BENCH_RUNS_MAX];
     uint32_t count, workers;
     struct cm_spread rate, wall, floor, ratio;
-    double pooled; /* all devices per all processor-seconds, over the floor of all chunks */
+    double pooled;     /* all devices per all processor-seconds, over the floor of all chunks */
+    double pooled_low; /* over the high end of that floor's 95 % interval: what RSA is judged by */
 };
 
 struct cm_bench_key {

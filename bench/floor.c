@@ -100,7 +100,10 @@ static cm_err time_keys(struct cm_floor *f, unsigned n, struct cm_floor_sample *
 
     for (unsigned i = 0; i < n && ok; i++)
         ok = EVP_PKEY_generate(f->generate, &made[i]) == 1;
-    s->key_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - start;
+    const double took = clock_s(CLOCK_THREAD_CPUTIME_ID) - start;
+    s->key_s += took;
+    if (n == 1) /* else the time of each is not known */
+        s->key_squares += took * took;
     s->keys += n;
     for (unsigned i = 0; i < n; i++)
         EVP_PKEY_free(made[i]);
@@ -193,10 +196,25 @@ double cm_floor_rate(const struct cm_floor_sample *s)
     return 1 / (s->key_s / (double) s->keys + s->sign_s / (double) s->signs);
 }
 
+struct cm_interval cm_floor_interval(const struct cm_floor_sample *s)
+{
+    const double rate = cm_floor_rate(s);
+    struct cm_interval i = { rate, rate, rate };
+
+    if (rate <= 0 || s->key_squares <= 0)
+        return i;
+    const double sign = s->sign_s / (double) s->signs;
+    const struct cm_interval key = cm_interval_of(s->key_s, s->key_squares, s->keys);
+    i.low = 1 / (key.high + sign);
+    i.high = 1 / (key.low + sign);
+    return i;
+}
+
 void cm_floor_add(struct cm_floor_sample *sum, const struct cm_floor_sample *s)
 {
     sum->keys += s->keys;
     sum->signs += s->signs;
     sum->key_s += s->key_s;
     sum->sign_s += s->sign_s;
+    sum->key_squares += s->key_squares;
 }

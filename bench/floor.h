@@ -1,6 +1,7 @@
 #ifndef CM_BENCH_FLOOR_H
 #define CM_BENCH_FLOOR_H
 
+#include "bench/stats.h"
 #include "engine/err.h"
 #include "engine/keyalg.h"
 
@@ -19,6 +20,7 @@
 struct cm_floor_sample {
     uint64_t keys, signs;
     double key_s, sign_s; /* processor seconds for all of them */
+    double key_squares;   /* RSA: sum of the squares of each key's seconds; others: 0 */
 };
 
 struct cm_floor;
@@ -35,6 +37,10 @@ void cm_floor_close(struct cm_floor *f);                  /* NULL accepted */
 
 /* Certificates per processor-second: 1 / (mean key + mean signature). */
 double cm_floor_rate(const struct cm_floor_sample *s);
+/* The same where the mean key time is no more than an estimate: RSA, whose times scatter
+ * by half their mean. low is the rate at the long end of its 95 % interval, high at the
+ * short end. */
+struct cm_interval cm_floor_interval(const struct cm_floor_sample *s);
 void cm_floor_add(struct cm_floor_sample *sum, const struct cm_floor_sample *s);
 
 #endif

@@ -27,11 +27,13 @@ static json_t *settings_json(const struct cm_bench_report *r)
 static json_t *floor_json(const struct cm_bench_key *k)
 {
     const struct cm_floor_sample *t = &k->total;
+    const struct cm_interval interval = cm_floor_interval(t);
 
-    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor", "key",
+    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor", "key",
                      k->alg->name, "unit", "certificates per processor-second", "rate", cm_floor_rate(t),
                      "rate_median", k->floor.median, "rate_min", k->floor.min, "rate_max", k->floor.max,
-                     "rate_mad", k->floor.mad, "generate_us", 1e6 * t->key_s / (double) t->keys, "sign_us",
+                     "rate_mad", k->floor.mad, "rate_low", interval.low, "rate_high", interval.high,
+                     "generate_us", 1e6 * t->key_s / (double) t->keys, "sign_us",
                      1e6 * t->sign_s / (double) t->signs, "keys", (json_int_t) t->keys, "signatures",
                      (json_int_t) t->signs, "chunks", (int) k->chunks);
 }
@@ -59,13 +61,14 @@ static json_t *mode_json(const struct cm_bench_key *k, const struct cm_keyalg *c
     static const enum cm_bench_case of[] = { CM_BENCH_ENGINE, CM_BENCH_TAR, CM_BENCH_TREE };
     const struct cm_bench_series *s = &k->mode[mode];
 
-    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case",
+    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case",
                      cm_bench_case_names[of[mode]], "key", k->alg->name, "profile",
                      cm_bench_profile(k->alg, ca), "unit", "certificates per processor-second", "rate",
                      s->rate.median, "rate_min", s->rate.min, "rate_max", s->rate.max, "floor",
                      s->floor.median, "ratio", s->ratio.median, "ratio_min", s->ratio.min, "ratio_max",
-                     s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled", s->pooled, "wall",
-                     s->wall.median, "workers", (int) s->workers, "runs", runs_json(s->run, s->count));
+                     s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled", s->pooled, "ratio_low",
+                     s->pooled_low, "wall", s->wall.median, "workers", (int) s->workers, "runs",
+                     runs_json(s->run, s->count));
 }
 
 static json_t *wall_json(const struct cm_bench_key *k)

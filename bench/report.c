@@ -91,6 +91,25 @@ static void print_floor(const struct cm_bench_report *r, FILE *out)
     }
 }
 
+/* RSA only: of the others so many keys are made that the interval is not worth a line. */
+static void print_rsa(const struct cm_bench_report *r, FILE *out)
+{
+    for (size_t i = 0; i < r->keys; i++) {
+        const struct cm_bench_key *k = &r->key[i];
+        const struct cm_interval f = cm_floor_interval(&k->total);
+        if (!k->done || f.low >= f.high)
+            continue;
+        (void) fprintf(out,
+                       "\n%s: floor %.12s, 95 %% interval %s of %s keys; ratio at its low end:", k->alg->name,
+                       number(f.mean).at, rates(f.low, f.high).at, whole(k->total.keys).at);
+        for (size_t m = 0; m < CM_MODES; m++)
+            if (k->mode[m].count > 0)
+                (void) fprintf(out, " %s %.3f", cm_bench_mode_name((enum cm_bench_mode) m),
+                               k->mode[m].pooled_low);
+        (void) fputc('\n', out);
+    }
+}
+
 static void print_mode(const struct cm_bench_report *r, enum cm_bench_mode mode, const char *title, FILE *out)
 {
     (void) fprintf(out, "\n%s, %u worker%s\n", title, r->conf->workers, r->conf->workers == 1 ? "" : "s");
@@ -198,6 +217,7 @@ void cm_bench_print(const struct cm_bench_report *r, FILE *out)
             print_mode(r, CM_MODE_TREE, "TREE, two files a device, on disk and durable", out);
         if (wanted[CM_BENCH_WALL])
             print_wall(r, out);
+        print_rsa(r, out);
     }
     if (wanted[CM_BENCH_RSS] && (r->rss_count > 0 || r->complete))
         print_rss(r, out);

@@ -19,6 +19,24 @@ static double middle(double *value, size_t n)
     return n % 2 == 1 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 
+struct cm_interval cm_interval_of(double sum, double squares, size_t n)
+{
+    static const double quantile = 1.959964; /* 0.975 of the normal law */
+    struct cm_interval i = { 0 };
+
+    if (n == 0)
+        return i;
+    i.mean = i.low = i.high = sum / (double) n;
+    if (n < CM_INTERVAL_LEAST)
+        return i;
+    /* Rounding may leave less than nothing of equal values. */
+    const double variance = fmax(0, (squares - sum * i.mean) / (double) (n - 1));
+    const double half = quantile * sqrt(variance / (double) n);
+    i.low = i.mean - half;
+    i.high = i.mean + half;
+    return i;
+}
+
 struct cm_spread cm_spread_of(const double *value, size_t n)
 {
     struct cm_spread s = { .n = n };

@@ -10,6 +10,18 @@ struct cm_spread {
     size_t n;   /* 0: nothing was measured, all others are 0 */
 };
 
+/* A mean and where it lies with 95 % certainty; low = high = mean where that is unknown:
+ * fewer than CM_INTERVAL_LEAST values. */
+struct cm_interval {
+    double mean, low, high;
+};
+
+enum { CM_INTERVAL_LEAST = 30 };
+
+/* Of n values with this sum and this sum of squares, by the normal law of their mean:
+ * from CM_INTERVAL_LEAST on it is narrower than Student's by a twentieth at most. */
+struct cm_interval cm_interval_of(double sum, double squares, size_t n);
+
 /* At most 128 values. */
 struct cm_spread cm_spread_of(const double *value, size_t n);
 

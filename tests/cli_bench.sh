@@ -91,6 +91,8 @@ for key in ("P-256", "Ed25519"):
         for name in ("rate", "ratio", "floor", "wall"):
             assert near(r[name], statistics.median(run[name] for run in r["runs"])), (case, name)
         assert 0 < r["ratio_min"] <= r["ratio"] <= r["ratio_max"] and r["ratio_pooled"] > 0
+        # Only RSA keys are timed one by one.
+        assert near(r["ratio_low"], r["ratio_pooled"]) and near(floor["rate_low"], floor["rate_high"])
     wall = by["wall", key]
     for run in wall["one_runs"] + wall["all_runs"]:
         whole(run, floor)
@@ -118,6 +120,24 @@ unsaid ENGINE
 unsaid TAR
 expect 0 "RSA-2048" "$certmill" bench --smoke --key P-256 --case engine --ca-key-alg RSA-2048 --out work
 expect 0 "Ed25519" "$certmill" bench --smoke --key P-384 --case engine --runs 1 --ca-key-alg Ed25519 --out work
+clean
+
+# RSA is judged at the low end: over the high end of the floor's interval.
+expect 0 "" "$certmill" bench --smoke --json --key RSA-2048 --case engine --count 2 --seconds 4 --out work
+cp out.txt rsa.json
+cat >rsa.py <<'P'
+import json
+with open("rsa.json") as f:
+    floor, r = json.load(f)["results"]
+if floor["keys"] < 30: # a slow machine: too few for an interval
+    assert floor["rate_low"] == floor["rate"] == floor["rate_high"], floor
+else:
+    assert floor["rate_low"] < floor["rate"] < floor["rate_high"], floor
+want = r["ratio_pooled"] * floor["rate"] / floor["rate_high"]
+assert abs(r["ratio_low"] - want) < 1e-4 * want, (r, floor)
+print("interval of", floor["keys"])
+P
+expect 0 "interval of" python3 rsa.py
 clean
 
 # What was kept is compared: two measurements, by lines, by time, and as files; and drawn.
