@@ -1,0 +1,191 @@
+#include "io/csvread.h"
+
+enum state {
+    AT_START, /* of a field */
+    PLAIN,
+    QUOTED,
+    AFTER_QUOTE, /* which closes the field or is the first of two */
+};
+
+struct cm_csvread {
+    const char *name;
+    cm_csv_fill *fill;
+    void *arg;
+    uint64_t line; /* where the next record begins */
+    size_t from, to;
+    bool begun, ended;
+    /* the record that is being read */
+    enum state state;
+    size_t fields, text_len, field_start;
+    const char *fault;
+    struct cm_span field[CM_CSV_FIELDS];
+    uint8_t buf[CM_CSV_RECORD];
+    uint8_t text[CM_CSV_RECORD]; /* its fields, decoded: never longer than the record */
+};
+
+/* Fills the buffer to its end, so that a record is looked at twice at most. */
+static cm_err fill(struct cm_csvread *r, struct cm_error *err)
+{
+    memmove(r->buf, r->buf + r->from, r->to - r->from);
+    r->to -= r->from;
+    r->from = 0;
+    while (!r->ended && r->to < sizeof r->buf) {
+        size_t got = 0;
+        CM_TRY(r->fill(r->arg, r->buf + r->to, sizeof r->buf - r->to, &got, err));
+        r->ended = got == 0;
+        r->to += got;
+    }
+    return CM_OK;
+}
+
+static cm_err begin(struct cm_csvread *r, struct cm_error *err)
+{
+    CM_TRY(fill(r, err));
+    r->begun = true;
+    if (r->to >= 2 && (memcmp(r->buf, "\xff\xfe", 2) == 0 || memcmp(r->buf, "\xfe\xff", 2) == 0))
+        CM_FAIL(err, CM_E_INPUT, "%s is UTF-16; save it as UTF-8", r->name);
+    if (r->to >= 2 && memcmp(r->buf, "\x1f\x8b", 2) == 0)
+        CM_FAIL(err, CM_E_INPUT, "%s is compressed with gzip; unpack it first", r->name);
+    if (r->to >= 3 && memcmp(r->buf, "\xef\xbb\xbf", 3) == 0)
+        r->from = 3;
+    return CM_OK;
+}
+
+static void blame(struct cm_csvread *r, const char *why)
+{
+    if (r->fault == NULL)
+        r->fault = why;
+}
+
+static void end_field(struct cm_csvread *r)
+{
+    if (r->fields < CM_CSV_FIELDS)
+        r->field[r->fields++] = cm_span(r->text + r->field_start, r->text_len - r->field_start);
+    else
+        blame(r, "more than 256 fields");
+    r->field_start = r->text_len;
+    r->state = AT_START;
+}
+
+static void put(struct cm_csvread *r, uint8_t c, enum state next)
+{
+    if (c == 0)
+        blame(r, "a zero octet");
+    r->text[r->text_len++] = c;
+    r->state = next;
+}
+
+/* One octet that does not end the record. */
+static void step(struct cm_csvread *r, uint8_t c)
+{
+    if (r->state == QUOTED) {
+        if (c == '"')
+            r->state = AFTER_QUOTE;
+        else
+            put(r, c, QUOTED);
+    } else if (c == ',') {
+        end_field(r);
+    } else if (c == '"' && r->state == AT_START) {
+        r->state = QUOTED;
+    } else if (c == '"' && r->state == AFTER_QUOTE) {
+        put(r, c, QUOTED);
+    } else {
+        if (r->state == AFTER_QUOTE)
+            blame(r, "text behind a closing quote");
+        else if (c == '"')
+            blame(r, "a quote in a field that does not begin with one");
+        else if (c == '\r')
+            blame(r, "a carriage return without a line feed");
+        put(r, c, PLAIN);
+    }
+}
+
+/* Reads what the buffer holds of a record. True: it is whole, *len octets and the
+ * line end of *end octets. */
+static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
+{
+    const uint8_t *const p = r->buf + r->from;
+    const size_t have = r->to - r->from;
+
+    r->state = AT_START;
+    r->fields = r->text_len = r->field_start = 0;
+    r->fault = NULL;
+    *end = 0;
+    for (*len = 0; *len < have; (*len)++) {
+        const uint8_t c = p[*len];
+        const bool last = *len + 1 == have;
+        if (r->state != QUOTED && c == '\r' && last && !r->ended)
+            return false;
+        if (r->state != QUOTED && c == '\r' && (last || p[*len + 1] == '\n'))
+            *end = last ? 1 : 2;
+        else if (r->state != QUOTED && c == '\n')
+            *end = 1;
+        if (*end != 0)
+            break;
+        step(r, c);
+    }
+    if (*end == 0 && !r->ended)
+        return false;
+    if (r->state == QUOTED)
+        blame(r, "a quote that is not closed before the file ends");
+    end_field(r);
+    return true;
+}
+
+static uint64_t count_lines(const uint8_t *p, size_t len)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        n += p[i] == '\n';
+    return n;
+}
+
+cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct cm_error *err)
+{
+    size_t len = 0, end = 0;
+    struct cm_csv_record rec = { 0 };
+
+    if (!r->begun)
+        CM_TRY(begin(r, err));
+    do {
+        if (!scan(r, &len, &end)) {
+            CM_TRY(fill(r, err));
+            if (!scan(r, &len, &end))
+                CM_FAIL(err, CM_E_INPUT,
+                        "%s, line %llu: a record longer than %d octets; is a quote not closed?", r->name,
+                        (unsigned long long) r->line, CM_CSV_RECORD);
+        }
+        if (r->from == r->to)
+            return CM_E_END;
+        rec.raw = cm_span(r->buf + r->from, len);
+        rec.line = r->line;
+        r->line += count_lines(r->buf + r->from, len + end);
+        r->from += len + end;
+    } while (len == 0);
+    rec.field = r->field;
+    rec.fields = r->fields;
+    rec.fault = r->fault;
+    *out = rec;
+    return CM_OK;
+}
+
+cm_err cm_csvread_open(const char *name, cm_csv_fill *fill_from, void *arg, struct cm_csvread **out,
+                       struct cm_error *err)
+{
+    struct cm_csvread *const r = calloc(1, sizeof *r);
+
+    if (r == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory to read %s", name);
+    r->name = name;
+    r->fill = fill_from;
+    r->arg = arg;
+    r->line = 1;
+    *out = r;
+    return CM_OK;
+}
+
+void cm_csvread_close(struct cm_csvread *r)
+{
+    free(r);
+}
