@@ -11,6 +11,7 @@ static const char *const key_formats[] = { "pkcs8", "traditional", NULL };
 static const char *const encodings[] = { "pem", "der", NULL };
 static const char *const ios[] = { "auto", "uring", "posix", NULL };
 static const char *const rsa_keygens[] = { "auto", "own", "libcrypto", NULL };
+static const char *const ecs[] = { "auto", "batch", "libcrypto", NULL };
 static const char *const syncs[] = { "commit", "none", NULL };
 
 static const struct cm_arg args[] = {
@@ -31,6 +32,8 @@ static const struct cm_arg args[] = {
       "{mac} of the first device; 00:00:00:00:00:00" },
     { "key", CM_ARG_STR, OPT(key), 0, 0, NULL, "ALG",
       "P-256, P-384, P-521, RSA-2048, RSA-3072, RSA-4096, Ed25519; P-256" },
+    { "ec", CM_ARG_CHOICE, OPT(ec), 0, 0, ecs, NULL,
+      "who computes EC keys: our batches, libcrypto one by one, or auto" },
     { "rsa-keygen", CM_ARG_CHOICE, OPT(rsa_keygen), 0, 0, rsa_keygens, NULL,
       "who makes RSA keys, certmill or OpenSSL; own, libcrypto with --fips" },
     { "fips", CM_ARG_FLAG, OPT(fips), 0, 0, NULL, NULL,

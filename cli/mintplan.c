@@ -64,6 +64,8 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
     if (o->ledger != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE,
                 "--layout none mints nothing that lasts, so --ledger makes no sense with it");
+    if (o->fips && o->ec == 1)
+        CM_FAIL(err, CM_E_USAGE, "--fips takes nothing of our own making: leave --ec batch out, or --fips");
     if (o->fips && o->rsa_keygen == 1)
         CM_FAIL(err, CM_E_USAGE,
                 "--fips takes nothing of our own making: leave --rsa-keygen own out, or --fips");
@@ -157,7 +159,8 @@ static struct cm_certspec spec_of(const struct cm_mint_plan *p, const struct cm_
 
 static enum cm_keygen keygen_of(const struct cm_mint_opts *o, const struct cm_keyalg *key)
 {
-    const bool evp = o->fips || (key->family == CM_KEYFAM_RSA && o->rsa_keygen == 2);
+    const bool evp = o->fips || (key->family == CM_KEYFAM_RSA && o->rsa_keygen == 2) ||
+                     (key->family == CM_KEYFAM_EC && o->ec == 2);
 
     return evp ? CM_KEYGEN_EVP : CM_KEYGEN_OWN;
 }

@@ -25,6 +25,7 @@ struct cm_mint_opts {
     int layout, key_format, encoding; /* enums of batch.h */
     bool plaintext_keys;
     int rsa_keygen; /* 0: auto, 1: own, 2: libcrypto */
+    int ec;         /* 0: auto, 1: batch, 2: libcrypto */
     bool fips;
     uint32_t workers, batch;
     int io;                  /* enum cm_io_kind */

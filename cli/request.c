@@ -43,6 +43,14 @@ static const char *rsa_keygen(const struct cm_mint_conf *m)
     return m->keygen == CM_KEYGEN_OWN ? "own" : "libcrypto";
 }
 
+/* Who computed the EC keys; NULL: there are none. */
+static const char *ec(const struct cm_mint_conf *m)
+{
+    if (m->key->family != CM_KEYFAM_EC)
+        return NULL;
+    return m->keygen == CM_KEYGEN_OWN ? "batch" : "libcrypto";
+}
+
 static json_t *request_json(const struct cm_mint_plan *p)
 {
     const struct cm_mint_opts *o = p->o;
@@ -57,19 +65,20 @@ static json_t *request_json(const struct cm_mint_plan *p)
         cm_put_hex(&h, digest, sizeof digest);
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
-    return json_pack(
-        "{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
-        "s:s? s:s? s:s s:b s:s? s:b}",
-        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
-        (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o), "list_sha256",
-        hash[0] != '\0' ? hash : NULL, "mac_base", o->mac_base != NULL ? mac : NULL, "key",
-        p->pipeline.mint.key->name, "profile", p->profile->name, "subject", p->subject_text, "san",
-        p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot",
-        o->lot, "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
-        key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
-        p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
-        o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext", "may_outlive_ca",
-        (int) o->allow_outlive_ca, "rsa_keygen", rsa_keygen(&p->pipeline.mint), "fips", (int) o->fips);
+    return json_pack("{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
+                     "s:s? s:s? s:s s:b s:s? s:s? s:b}",
+                     "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+                     (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o),
+                     "list_sha256", hash[0] != '\0' ? hash : NULL, "mac_base",
+                     o->mac_base != NULL ? mac : NULL, "key", p->pipeline.mint.key->name, "profile",
+                     p->profile->name, "subject", p->subject_text, "san", p->san_text, "signature",
+                     cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot", o->lot,
+                     "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
+                     key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
+                     p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
+                     o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext",
+                     "may_outlive_ca", (int) o->allow_outlive_ca, "rsa_keygen", rsa_keygen(&p->pipeline.mint),
+                     "ec", ec(&p->pipeline.mint), "fips", (int) o->fips);
 }
 
 static json_t *ca_json(const struct cm_mint_plan *p)

@@ -69,7 +69,7 @@ void cm_minter_close(struct cm_minter *m)
 
 cm_err cm_mint_begin(struct cm_minter *m, struct cm_batch *b, struct cm_error *err)
 {
-    (void) m;
+    cm_keymaker_expect(m->maker, b->count);
     if (RAND_bytes(b->random, (int) (b->count * CM_SERIAL_RANDOM)) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "the random generator failed");
     b->minted_at = cm_when_now();

@@ -3,7 +3,7 @@
 
 #include "engine/mont64.h"
 
-/* eccurve.h - P-256 and P-384: SP 800-186 3.2.1.3 and 3.2.1.4, y^2 = x^3 - 3x + b.
+/* eccurve.h - P-256, P-384 and P-521: SP 800-186 3.2.1.3 to 3.2.1.5, y^2 = x^3 - 3x + b.
  *
  * k0 and rr follow from the modulus (mont64.h); tests/test_mont64.c computes them again, and holds
  * everything here against what libcrypto knows.
@@ -46,6 +46,23 @@ static const struct cm_modulus cm_p384_n = {
             0x3fb05b7a28266895, 0x0c84ee012b39bf21 },
 };
 
+static const struct cm_modulus cm_p521_p = {
+    .words = 9,
+    .k0 = 0x1,
+    .m = { 0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff,
+           0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff, 0x1ff },
+    .rr = { 0x0, 0x400000000000, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0 },
+};
+
+static const struct cm_modulus cm_p521_n = {
+    .words = 9,
+    .k0 = 0x1d2f5ccd79a995c7,
+    .m = { 0xbb6fb71e91386409, 0x3bb5c9b8899c47ae, 0x7fcc0148f709a5d0, 0x51868783bf2f966b, 0xfffffffffffffffa,
+           0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff, 0x1ff },
+    .rr = { 0x137cd04dcf15dd04, 0xf707badce5547ea3, 0x12a78d38794573ff, 0xd3721ef557f75e06,
+            0xdd6e23d82e49c7db, 0xcff3d142b7756e3e, 0x5bcc6d61a8e567bc, 0x2d8e03d1492d0d45, 0x3d },
+};
+
 static const struct cm_eccurve cm_p256 = {
     .name = "P-256",
     .bits = 256,
@@ -67,6 +84,19 @@ static const struct cm_eccurve cm_p384 = {
             0x8eb1c71ef320ad74, 0xaa87ca22be8b0537 },
     .gy = { 0x7a431d7c90ea0e5f, 0x0a60b1ce1d7e819d, 0xe9da3113b5f0b8c0, 0xf8f41dbd289a147c,
             0x5d9e98bf9292dc29, 0x3617de4a96262c6f },
+};
+
+static const struct cm_eccurve cm_p521 = {
+    .name = "P-521",
+    .bits = 521,
+    .p = &cm_p521_p,
+    .n = &cm_p521_n,
+    .b = { 0xef451fd46b503f00, 0x3573df883d2c34f1, 0x1652c0bd3bb1bf07, 0x56193951ec7e937b, 0xb8b489918ef109e1,
+           0xa2da725b99b315f3, 0x929a21a0b68540ee, 0x953eb9618e1c9a1f, 0x51 },
+    .gx = { 0xf97e7e31c2e5bd66, 0x3348b3c1856a429b, 0xfe1dc127a2ffa8de, 0xa14b5e77efe75928,
+            0xf828af606b4d3dba, 0x9c648139053fb521, 0x9e3ecb662395b442, 0x858e06b70404e9cd, 0xc6 },
+    .gy = { 0x88be94769fd16650, 0x353c7086a272c240, 0xc550b9013fad0761, 0x97ee72995ef42640,
+            0x17afbd17273e662c, 0x98f54449579b4468, 0x5c8a5fb42c7d1bd9, 0x39296a789a3bc004, 0x118 },
 };
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/keymake.h"
 
+#include "engine/ecbatch.h"
 #include "engine/ossl.h"
 #include "engine/rsakey.h"
 #include "engine/secret.h"
@@ -10,13 +11,17 @@
 
 struct cm_keymaker {
     const struct cm_keyalg *alg;
-    struct cm_rsakey *rsa; /* RSA of our own; one of these three is there */
+    struct cm_rsakey *rsa; /* RSA of our own; one of rsa, evp and group is there */
     EVP_PKEY_CTX *evp;     /* EVP_PKEY_generate; Ed25519 always */
     EC_GROUP *group;       /* EC of our own, and all below */
     EC_POINT *point;
     BIGNUM *scalar; /* secure memory where libcrypto has it, constant-time, cleared after each key */
     BN_CTX *bn;
     size_t scalar_len;
+    bool batches;             /* no: libcrypto multiplies one at a time */
+    struct cm_ecbatch *batch; /* from the first key on */
+    uint32_t taken, made;     /* pairs of the batch in hand */
+    uint32_t expected;
 };
 
 static cm_err open_ec(struct cm_keymaker *m, struct cm_error *err)
@@ -32,6 +37,7 @@ static cm_err open_ec(struct cm_keymaker *m, struct cm_error *err)
     BN_set_flags(m->scalar, BN_FLG_CONSTTIME);
     m->scalar_len = ((size_t) EC_GROUP_order_bits(m->group) + 7) / 8;
     CM_ASSERT(m->scalar_len <= CM_EC_MAX);
+    m->batches = cm_ecbatch_pays(m->alg);
     return CM_OK;
 }
 
@@ -89,6 +95,7 @@ void cm_keymaker_close(struct cm_keymaker *m)
     if (m == NULL)
         return;
     cm_rsakey_close(m->rsa);
+    cm_ecbatch_close(m->batch);
     EVP_PKEY_CTX_free(m->evp);
     EC_POINT_free(m->point);
     EC_GROUP_free(m->group);
@@ -113,6 +120,27 @@ static cm_err finish_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm
     out->pub_len = pub_len;
     BN_clear(m->scalar);
     return rc;
+}
+
+void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count)
+{
+    m->expected = count;
+}
+
+static cm_err take_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
+{
+    if (m->batch == NULL)
+        CM_TRY(cm_ecbatch_open(m->alg, &m->batch, err));
+    if (m->taken == m->made) {
+        const uint32_t max = cm_ecbatch_max(m->batch);
+        m->taken = m->made = 0;
+        const uint32_t count = m->expected > 0 && m->expected < max ? m->expected : max;
+        CM_TRY(cm_ecbatch_make(m->batch, count, err));
+        m->made = count;
+    }
+    m->expected -= m->expected > 0;
+    cm_ecbatch_take(m->batch, m->taken++, out);
+    return CM_OK;
 }
 
 /* FIPS 186-5 A.2.2, testing candidates: a uniform number in [0, n-1] from the
@@ -239,6 +267,8 @@ cm_err cm_keymaker_make(struct cm_keymaker *m, struct cm_keypair *out, struct cm
 {
     switch (m->alg->family) {
     case CM_KEYFAM_EC:
+        if (m->batches)
+            return take_ec(m, out, err);
         return m->group != NULL ? make_ec(m, out, err) : make_ec_evp(m, out, err);
     case CM_KEYFAM_RSA:
         return m->rsa != NULL ? cm_rsakey_make(m->rsa, out, err) : make_rsa_evp(m, out, err);

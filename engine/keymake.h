@@ -32,9 +32,11 @@ struct cm_keymaker;
 
 CM_MUST_CHECK cm_err cm_keymaker_open(const struct cm_keyalg *alg, enum cm_keygen how,
                                       struct cm_keymaker **out, struct cm_error *err);
+/* So many more will be asked for: what is made many at a time need not make more. 0: not known. */
+void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count);
 CM_MUST_CHECK cm_err cm_keymaker_make(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err);
-/* EC and CM_KEYGEN_OWN only: the pair of a given scalar (big-endian, m's length), by the same code
- * that a drawn one goes through. CM_E_USAGE outside [1, n-1]. */
+/* EC and CM_KEYGEN_OWN only: the pair of a given scalar (big-endian, m's length), by libcrypto. CM_E_USAGE
+ * outside [1, n-1]. */
 CM_MUST_CHECK cm_err cm_keymaker_from_scalar(struct cm_keymaker *m, const uint8_t *scalar, size_t len,
                                              struct cm_keypair *out, struct cm_error *err);
 void cm_keymaker_close(struct cm_keymaker *m); /* NULL accepted */

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* mont64.h - Montgomery's arithmetic modulo a prime of 256 or 384 bits, in 64-bit words;
+/* mont64.h - Montgomery's arithmetic modulo a prime of 256, 384 or 521 bits, in 64-bit words;
  * R = 2^(64 * words).
  *
  * Numbers are below the modulus before and after every call, least significant word first.
@@ -12,7 +12,7 @@
  * are public. Every function is inline, for a modulus that is constant where it is called:
  * then its words and their number are known to the compiler.
  */
-enum { CM_EC_WORDS = 6 };
+enum { CM_EC_WORDS = 9 };
 
 typedef uint64_t cm_num[CM_EC_WORDS];
 
@@ -24,7 +24,7 @@ struct cm_modulus {
 };
 
 #define CM_MONT64 __attribute__((always_inline)) static inline
-#define CM_UNROLL _Pragma("GCC unroll 8")
+#define CM_UNROLL _Pragma("GCC unroll 9")
 
 __extension__ typedef unsigned __int128 cm_wide;
 

@@ -35,7 +35,7 @@ PLACE = {"tar": ["segment", "offset", "length", "xxh3", "sha256"], "tree": ["pat
 RUN = ["format", "version", "run_id", "engine", "libcrypto", "created_at", "request", "ca", "outcome"]
 REQUEST = ["devices", "source", "start", "id_pattern", "list_sha256", "mac_base", "key", "profile", "subject", "san",
            "signature", "not_before", "not_after", "lot", "sku", "order", "layout", "key_format", "encoding", "ledger",
-           "keys_dir", "keys", "may_outlive_ca", "rsa_keygen", "fips"]
+           "keys_dir", "keys", "may_outlive_ca", "rsa_keygen", "ec", "fips"]
 OUTCOME = ["state", "devices", "superseded", "manifest_bytes", "ended_at"]
 NAMES = {"run.json", "ca.pem", "chains", "keys", "manifest.ndjson", "journal", "burned.ndjson", "index"}
 SUFFIX = {"chains": ".crt", "keys": ".key"}

@@ -5,8 +5,8 @@
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>
 
-/* Goal: the constants of P-256 and P-384 are libcrypto's, and the arithmetic modulo their four primes is
- * BIGNUM's. Method: operands at random, and with words of zeros and ones, and at both ends. */
+/* Goal: the constants of P-256, P-384 and P-521 are libcrypto's, and the arithmetic modulo their six primes
+ * is BIGNUM's. Method: operands at random, and with words of zeros and ones, and at both ends. */
 
 enum { CASES = 20000 };
 
@@ -52,6 +52,8 @@ static void operand(const struct cm_modulus *f, uint64_t *out)
         const uint64_t word = draw(), extreme = draw() % 3;
         out[i] = kind == 1 || extreme == 2 ? word : extreme == 1 ? UINT64_MAX : 0;
     }
+    if (f->words == CM_EC_WORDS)
+        out[f->words - 1] &= 0x1ff; /* of 521 bits */
     cm_mod_trim(f, 0, out, out);
 }
 
@@ -101,6 +103,8 @@ Test(mont64, agrees_with_bignum, .init = seed, .timeout = 60)
     compare(&cm_p256_n);
     compare(&cm_p384_p);
     compare(&cm_p384_n);
+    compare(&cm_p521_p);
+    compare(&cm_p521_n);
 }
 
 static void check_modulus(const struct cm_modulus *f, const BIGNUM *m)
@@ -142,4 +146,5 @@ Test(mont64, curves_are_libcryptos)
 {
     check_curve(&cm_p256, NID_X9_62_prime256v1);
     check_curve(&cm_p384, NID_secp384r1);
+    check_curve(&cm_p521, NID_secp521r1);
 }

@@ -1,0 +1,18 @@
+#define CURVE cm_p256
+#define CURVE_BITS 256
+#define LIMBS 4
+
+#include "engine/ec_plain.h"
+
+const struct cm_ecway cm_ec_plain_p256 = {
+    .name = "64-bit words",
+    .curve = &CURVE,
+    .width = WIDTH,
+    .table = TABLE_OCTETS,
+    .work = work_octets,
+    .fill = fill,
+    .multiply = multiply,
+    .weigh = weigh,
+};
+
+const struct cm_ecfew cm_ec_few_p256 = { .multiples = multiples, .combine = combine };

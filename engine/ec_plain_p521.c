@@ -1,0 +1,18 @@
+#define CURVE cm_p521
+#define CURVE_BITS 521
+#define LIMBS 9
+
+#include "engine/ec_plain.h"
+
+const struct cm_ecway cm_ec_plain_p521 = {
+    .name = "64-bit words",
+    .curve = &CURVE,
+    .width = WIDTH,
+    .table = TABLE_OCTETS,
+    .work = work_octets,
+    .fill = fill,
+    .multiply = multiply,
+    .weigh = weigh,
+};
+
+const struct cm_ecfew cm_ec_few_p521 = { .multiples = multiples, .combine = combine };
