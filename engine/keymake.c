@@ -127,22 +127,6 @@ void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count)
     m->expected = count;
 }
 
-static cm_err take_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
-{
-    if (m->batch == NULL)
-        CM_TRY(cm_ecbatch_open(m->alg, &m->batch, err));
-    if (m->taken == m->made) {
-        const uint32_t max = cm_ecbatch_max(m->batch);
-        m->taken = m->made = 0;
-        const uint32_t count = m->expected > 0 && m->expected < max ? m->expected : max;
-        CM_TRY(cm_ecbatch_make(m->batch, count, err));
-        m->made = count;
-    }
-    m->expected -= m->expected > 0;
-    cm_ecbatch_take(m->batch, m->taken++, out);
-    return CM_OK;
-}
-
 /* FIPS 186-5 A.2.2, testing candidates: a uniform number in [0, n-1] from the
  * private DRBG, drawn again when it is zero. The two libcrypto calls are those
  * that its own EC key generation makes (constant-time multiplication); without
@@ -155,6 +139,27 @@ static cm_err make_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_e
             CM_FAIL(err, CM_E_CRYPTO, "%s: the random generator failed", m->alg->name);
     } while (BN_is_zero(m->scalar));
     return finish_ec(m, out, err);
+}
+
+/* The next pair of the batch in hand. */
+static cm_err take_ec(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err)
+{
+    if (m->batch == NULL) {
+        const cm_err rc = cm_ecbatch_open(m->alg, &m->batch, err);
+        m->batches = rc != CM_E_LIMIT; /* it can't be locked: libcrypto needs less */
+        if (rc != CM_OK)
+            return m->batches ? rc : make_ec(m, out, err);
+    }
+    if (m->taken == m->made) {
+        const uint32_t max = cm_ecbatch_max(m->batch);
+        m->taken = m->made = 0;
+        const uint32_t count = m->expected > 0 && m->expected < max ? m->expected : max;
+        CM_TRY(cm_ecbatch_make(m->batch, count, err));
+        m->made = count;
+    }
+    m->expected -= m->expected > 0;
+    cm_ecbatch_take(m->batch, m->taken++, out);
+    return CM_OK;
 }
 
 cm_err cm_keymaker_from_scalar(struct cm_keymaker *m, const uint8_t *scalar, size_t len,
