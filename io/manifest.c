@@ -165,6 +165,8 @@ static cm_err ndjson_finish(struct cm_sink *base, struct cm_error *err)
     if (end < 0 || (uint64_t) end != s->committed || s->synced != s->committed || s->rows.len > 0) {
         s->untrue = true;
         CM_TRY(cm_file_truncate(s->fd, s->path, s->committed, err));
+        if (s->places != NULL) /* run.json tells of it, and means what is on record */
+            s->places->manifest_bytes = s->committed;
         return s->durable ? cm_file_sync(s->fd, s->path, err) : CM_OK;
     }
     return CM_OK;

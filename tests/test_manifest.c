@@ -14,6 +14,7 @@
 
 static struct t_plant plant;
 static struct t_place place;
+static struct cm_places places;
 static struct cm_minter *minter;
 static struct cm_sink *sink;
 static uint64_t next_seq;
@@ -25,7 +26,9 @@ static void setup(void)
 
     t_plant_open(&plant, &conf);
     t_place_open(&place);
-    const struct cm_sink_conf sinks = t_place_sinks(&place, &plant, CM_IO_POSIX);
+    struct cm_sink_conf sinks = t_place_sinks(&place, &plant, CM_IO_POSIX);
+    places = (struct cm_places) { .units = 0 };
+    sinks.places = &places;
     cr_assert_eq(cm_minter_open(&plant.mint, &minter, &err), CM_OK, "%s", err.what);
     cr_assert_eq(cm_sink_ndjson_ops.open(&sinks, &sink, &err), CM_OK, "%s", err.what);
     next_seq = 1;
@@ -187,6 +190,21 @@ Test(manifest, a_write_that_fails, .timeout = 60)
         expect_rows(3, false);
         teardown();
     }
+}
+
+/* Its rows are durable, and the journal could not take its record. */
+Test(manifest, a_commit_that_is_not_on_record, .init = setup, .fini = teardown)
+{
+    struct cm_error err = { 0 };
+
+    commit(1);
+    const uint64_t committed = places.manifest_bytes;
+    cr_assert_eq(put(2, &err), CM_OK);
+    cr_assert_eq(sink->ops->sync(sink, &err), CM_OK, "%s", err.what);
+    cr_assert_gt(places.manifest_bytes, committed);
+    cr_assert_eq(sink->ops->finish(sink, &err), CM_OK, "%s", err.what);
+    expect_rows(3, false);
+    cr_expect_eq(places.manifest_bytes, committed, "run.json would tell of rows that are gone");
 }
 
 Test(manifest, more_rows_than_there_is_room_for, .init = setup, .fini = teardown)
