@@ -6,6 +6,7 @@
 /* cmd.h - the subcommands. TO ADD ONE: a file cli/cmd_x.c and a row in main.c. */
 extern const struct cm_cmd cm_cmd_ca_init;
 extern const struct cm_cmd cm_cmd_mint;
+extern const struct cm_cmd cm_cmd_plan;
 extern const struct cm_cmd cm_cmd_resume;
 extern const struct cm_cmd cm_cmd_reissue;
 extern const struct cm_cmd cm_cmd_repair;

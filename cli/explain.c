@@ -1,49 +1,30 @@
 #include "cli/explain.h"
 
+#include "cli/amount.h"
+#include "cli/estimate.h"
 #include "cli/msg.h"
-#include "engine/calibrate.h"
 #include "io/ring.h"
 #include "io/source_list.h"
 
 #include <jansson.h>
 
-/* Microseconds that a device costs besides its key and its signature: digests,
- * encoding, the row, the writer (docs/speed.md). */
-static const double rest_us = 8;
-
-struct figures {
-    double key_us, sign_us, seconds, rate;
-    uint64_t memory, bytes, files;
+/* How the segments would be written. */
+struct how {
     const char *io;
     char why[CM_ERROR_TEXT];
 };
 
-static cm_err measure(const struct cm_mint_plan *p, struct figures *f, struct cm_error *err)
+static void look_how(const struct cm_mint_plan *p, struct how *h)
 {
-    const enum cm_layout layout = p->pipeline.mint.layout;
-    struct cm_calibration c = { 0 };
     struct cm_error ring = { 0 };
-    const uint64_t n = p->source->devices;
 
-    CM_TRY(cm_calibrate(p->pipeline.mint.key, p->pipeline.mint.keygen, p->ca, 1000, &c, err));
-    f->key_us = c.key_us;
-    f->sign_us = c.sign_us;
-    f->rate = p->pipeline.workers * 1e6 / (c.key_us + c.sign_us + rest_us);
-    f->seconds = (double) n / f->rate;
-    f->memory = cm_pool_bytes(&p->batch, p->batches);
-    f->bytes = n * cm_mint_plan_bytes(p);
-    f->files = layout == CM_LAYOUT_TREE ? 2 * n + n / CM_SHARD_DEVICES * 2 + 4
-               : layout == CM_LAYOUT_TAR
-                   ? 2 * (1 + n * (p->batch.chain / p->batch.devices) / CM_SEGMENT_BYTES) + 4
-                   : 0;
-    f->io = "blocking writes";
-    if (layout == CM_LAYOUT_TAR && p->o->io != CM_IO_POSIX) {
-        if (cm_ring_probe(&ring) == CM_OK)
-            f->io = "io_uring";
-        else
-            (void) snprintf(f->why, sizeof f->why, "%s", ring.what);
-    }
-    return CM_OK;
+    *h = (struct how) { .io = "blocking writes" };
+    if (p->pipeline.mint.layout != CM_LAYOUT_TAR || p->o->io == CM_IO_POSIX)
+        return;
+    if (cm_ring_probe(&ring) == CM_OK)
+        h->io = "io_uring";
+    else
+        (void) snprintf(h->why, sizeof h->why, "%s", ring.what);
 }
 
 static void when_text(cm_when t, char out[24])
@@ -67,18 +48,22 @@ static void first_id(const struct cm_mint_plan *p, char out[CM_PATTERN_OUT + 1])
     out[len] = '\0';
 }
 
-static json_t *as_json(const struct cm_mint_plan *p, const struct figures *f, const char *id)
+static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e, const struct how *h,
+                       const char *id)
 {
-    return json_pack("{s:I s:s s:s s:s s:i s:i s:i s:I s:I s:I s:s s:f s:f s:f s:f}", "devices",
-                     (json_int_t) p->source->devices, "first_id", id, "key", p->pipeline.mint.key->name,
-                     "signature", cm_ca_sigalg(p->ca)->name, "workers", (int) p->pipeline.workers, "batch",
-                     (int) p->batch.devices, "batches", (int) p->batches, "memory_bytes",
-                     (json_int_t) f->memory, "disk_bytes_max", (json_int_t) f->bytes, "files",
-                     (json_int_t) f->files, "io", f->io, "key_us", f->key_us, "sign_us", f->sign_us,
-                     "devices_per_second", f->rate, "seconds", f->seconds);
+    json_t *all = json_pack("{s:s s:s s:s s:i s:s}", "first_id", id, "key", p->pipeline.mint.key->name,
+                            "signature", cm_ca_sigalg(p->ca)->name, "batches", (int) p->batches, "io", h->io);
+    json_t *more = cm_estimate_json(e);
+
+    if (all == NULL || more == NULL || json_object_update(all, more) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    json_decref(more);
+    return all;
 }
 
-static void print_text(const struct cm_mint_plan *p, const struct figures *f, const char *id)
+static void print_request(const struct cm_mint_plan *p, const char *id)
 {
     char before[24], after[24];
 
@@ -92,27 +77,37 @@ static void print_text(const struct cm_mint_plan *p, const struct figures *f, co
                   (unsigned long long) p->source->devices, id, p->pipeline.mint.key->name,
                   cm_ca_sigalg(p->ca)->name, cm_ca_subject_text(p->ca), p->profile->name, p->subject_text,
                   p->san_text != NULL ? ", SAN " : "", p->san_text != NULL ? p->san_text : "", before, after);
-    (void) printf("with\n"
-                  "  workers      %u, batches of %u devices, %u batches\n"
-                  "  memory       %.1f MB, of it %.1f MB locked for keys\n"
-                  "  disk         at most %.1f MB in %llu files, by %s%s%s\n"
-                  "  time         about %.0f s (%.0f devices a second; here a key takes %.1f us, a signature "
-                  "%.1f us)\n",
-                  p->pipeline.workers, p->batch.devices, p->batches, (double) f->memory / 1e6,
-                  (double) p->batch.keys * p->batches / 1e6, (double) f->bytes / 1e6,
-                  (unsigned long long) f->files, f->io, f->why[0] != '\0' ? ": " : "", f->why,
-                  f->seconds + 0.5, f->rate, f->key_us, f->sign_us);
 }
 
-cm_err cm_explain(const struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err)
+static void print_means(const struct cm_mint_plan *p, const struct cm_estimate *e, const struct how *h)
 {
-    struct figures f = { .io = "" };
+    struct cm_amount memory, locked, disk, time, low, high;
+
+    (void) printf("with\n"
+                  "  workers      %u, batches of %u devices, %u batches\n"
+                  "  memory       %s, of it %s locked for keys\n"
+                  "  disk         %s in %llu files, by %s%s%s\n"
+                  "  time         %s (%s to %s) and what the disk adds, %.0f devices a second\n",
+                  p->pipeline.workers, e->batch, p->batches, cm_amount_bytes(&memory, e->memory),
+                  cm_amount_bytes(&locked, e->locked), cm_amount_bytes(&disk, e->bytes),
+                  (unsigned long long) e->files, h->io, h->why[0] != '\0' ? ": " : "", h->why,
+                  cm_amount_time(&time, e->seconds), cm_amount_time(&low, e->seconds_low),
+                  cm_amount_time(&high, e->seconds_high), e->rate);
+}
+
+cm_err cm_explain(struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err)
+{
+    enum { MS = 1000, SAMPLES = 10 };
+    struct cm_estimate e;
+    struct how h;
     char id[CM_PATTERN_OUT + 1];
 
-    CM_TRY(measure(p, &f, err));
     first_id(p, id);
+    look_how(p, &h);
+    CM_TRY(cm_estimate_make(p, MS, SAMPLES, &e, err));
     if (common->json)
-        return cm_msg_json(as_json(p, &f, id), err);
-    print_text(p, &f, id);
+        return cm_msg_json(as_json(p, &e, &h, id), err);
+    print_request(p, id);
+    print_means(p, &e, &h);
     return CM_OK;
 }

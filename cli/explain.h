@@ -4,9 +4,8 @@
 #include "cli/args.h"
 #include "cli/mintplan.h"
 
-/* explain.h - `mint --explain`: what would be done, with what memory, how many
- * files and octets, and about how long it would take here. Writes nothing. */
-CM_MUST_CHECK cm_err cm_explain(const struct cm_mint_plan *p, const struct cm_common *common,
-                                struct cm_error *err);
+/* explain.h - `mint --explain`: what would be done, with what memory, how many files and octets, and about
+ * how long it would take here. Writes nothing, and signs nothing with the CA. The source of p is used up. */
+CM_MUST_CHECK cm_err cm_explain(struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "cli/mintplan.h"
 
 #include "cli/cafiles.h"
+#include "engine/cainit.h"
 #include "engine/fips.h"
 #include "engine/ident.h"
 #include "engine/random.h"
@@ -41,7 +42,7 @@ static cm_err check_texts(const struct cm_mint_opts *o, struct cm_error *err)
 
 static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
 {
-    if (o->ca == NULL || o->ca_key == NULL)
+    if (o->standin == NULL && (o->ca == NULL || o->ca_key == NULL))
         CM_FAIL(err, CM_E_USAGE,
                 "mint needs --ca FILE and --ca-key FILE; `certmill ca init --out DIR` makes a CA");
     if (o->out == NULL && o->layout != CM_LAYOUT_NONE)
@@ -94,7 +95,14 @@ static cm_err open_ca(struct cm_mint_plan *p, struct cm_error *err)
                                       .signature = p->o->signature,
                                       .allow_insecure = p->o->allow_insecure_ca_key };
 
-    return cm_cafiles_open(&files, p->clock, &p->ca, err);
+    if (p->o->standin != NULL) {
+        p->ca = p->standin = p->o->standin;
+        return CM_OK;
+    }
+    CM_TRY(cm_cafiles_open(&files, p->clock, &p->ca, err));
+    if (!p->o->explain)
+        return CM_OK;
+    return cm_cainit_standin(cm_ca_key_type(p->ca), cm_ca_sigalg(p->ca)->name, p->clock, &p->standin, err);
 }
 
 /* notBefore an hour back, but not before the chain's; notAfter the chain's unless
@@ -338,17 +346,37 @@ static cm_err open_row(struct cm_mint_plan *p, struct cm_error *err)
     return cm_row_texts_open(&run, &p->row, err);
 }
 
+uint32_t cm_mint_plan_batch(const struct cm_mint_plan *p)
+{
+    const uint32_t devices = p->o->batch != 0 ? p->o->batch : p->pipeline.mint.key->batch;
+
+    return devices < p->source->devices ? devices : (uint32_t) p->source->devices;
+}
+
+/* What the calibration puts into a batch must fit, too. */
+static cm_err make_room_for_standin(struct cm_mint_plan *p, struct cm_error *err)
+{
+    struct cm_mint_conf mint = p->pipeline.mint;
+    struct cm_batch_plan other;
+
+    mint.ca = p->standin;
+    CM_TRY(cm_mint_plan(&mint, p->batch.devices, &other, err));
+    if (other.chain > p->batch.chain)
+        p->batch.chain = other.chain;
+    return CM_OK;
+}
+
 /* The pool, with smaller batches while the key memory can't be locked. */
 static cm_err open_pool(struct cm_mint_plan *p, struct cm_error *err)
 {
-    uint32_t devices = p->o->batch != 0 ? p->o->batch : p->pipeline.mint.key->batch;
+    uint32_t devices = cm_mint_plan_batch(p);
     cm_err rc = CM_E_LIMIT;
 
-    if (devices > p->source->devices)
-        devices = (uint32_t) p->source->devices;
     p->batches = cm_pipeline_batches(p->pipeline.workers);
     for (; rc == CM_E_LIMIT && devices > 0; devices /= 2) {
         CM_TRY(cm_mint_plan(&p->pipeline.mint, devices, &p->batch, err));
+        if (p->standin != NULL)
+            CM_TRY(make_room_for_standin(p, err));
         rc = cm_pool_open(p->batches, &p->batch, &p->pool, err);
     }
     return rc;
@@ -427,7 +455,10 @@ void cm_mint_plan_close(struct cm_mint_plan *p)
     cm_tmpl_free(p->tmpl);
     cm_profile_close(p->profile);
     cm_profiles_done(&p->profile_text);
-    cm_ca_close(p->ca);
+    if (p->o == NULL || p->o->standin == NULL) {
+        cm_ca_close(p->standin);
+        cm_ca_close(p->ca);
+    }
     cm_hasher_close(&p->hasher);
     *p = (struct cm_mint_plan) { 0 };
 }

@@ -33,6 +33,7 @@ struct cm_mint_opts {
     uint64_t max_signatures; /* 0: no bound */
     const char *ledger;      /* NULL: none */
     bool explain;
+    struct cm_ca *standin; /* signs in the place of a CA that nobody named; borrowed. NULL: ca is named */
 };
 
 /* A run that is taken up again: what it was given when it began, and what is done. */
@@ -52,6 +53,7 @@ struct cm_mint_plan {
     char libcrypto[160];     /* versions, with the FIPS provider's where that is used */
     struct cm_hasher hasher; /* the main thread's */
     struct cm_ca *ca;
+    struct cm_ca *standin; /* with --explain: what signs for the calibration (cainit.h); else NULL */
     struct cm_profiles_item profile_text;
     struct cm_profile *profile;
     char subject_buf[CM_PATTERN_TEXT], san_buf[CM_PATTERN_TEXT * 4];
@@ -80,6 +82,9 @@ void cm_mint_plan_close(struct cm_mint_plan *p);
 /* Can the run fit on the file system of --out, or is it hopeless? CM_E_LIMIT says
  * what it needs and what there is. */
 CM_MUST_CHECK cm_err cm_mint_plan_check_room(const struct cm_mint_plan *p, struct cm_error *err);
+
+/* Devices in a batch where memory that may be locked sets no bound. */
+uint32_t cm_mint_plan_batch(const struct cm_mint_plan *p);
 
 /* Octets of the segments and rows per device, measured on what a batch takes at most. */
 uint64_t cm_mint_plan_bytes(const struct cm_mint_plan *p);

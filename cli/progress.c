@@ -1,4 +1,6 @@
 #include "cli/progress.h"
+
+#include "cli/amount.h"
 #include "engine/bytes.h"
 #include "engine/err.h"
 
@@ -40,23 +42,6 @@ static void put_duration(struct cm_writer *w, uint64_t seconds)
     cm_put_dec(w, seconds % 60, 2);
 }
 
-/* Decimal units, one digit after the point: 34.2 MB. */
-static void put_bytes(struct cm_writer *w, uint64_t bytes)
-{
-    static const char *const unit[] = { " kB", " MB", " GB", " TB" };
-    uint64_t tenths = bytes / 100;
-    size_t u = 0;
-
-    while (tenths >= 10000 && u + 1 < CM_COUNT(unit)) {
-        tenths /= 1000;
-        u++;
-    }
-    cm_put_dec(w, tenths / 10, 1);
-    cm_put_byte(w, '.');
-    cm_put_dec(w, tenths % 10, 1);
-    cm_put_str(w, unit[u]);
-}
-
 static uint64_t per_second(uint64_t count, uint64_t ns)
 {
     return ns > 0 ? (uint64_t) ((double) count * (double) SECOND_NS / (double) ns) : 0;
@@ -82,7 +67,7 @@ static void put_line(struct cm_writer *w, const struct cm_progress *p, uint64_t 
     cm_put_lit(w, "/s now, ");
     cm_put_dec(w, average, 1);
     cm_put_lit(w, "/s mean, ");
-    put_bytes(w, bytes);
+    cm_put_bytes(w, bytes);
     if (p->total > done && average > 0) {
         cm_put_lit(w, ", ");
         put_duration(w, (p->total - done) / average);

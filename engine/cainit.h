@@ -45,5 +45,9 @@ CM_MUST_CHECK cm_err cm_cainit(const struct cm_cainit_conf *conf, struct cm_writ
 /* Does this libcrypto, as it is configured, make keys of this kind? CM_E_CRYPTO
  * with its reason when not. EC and Ed25519 keys are made for it, RSA ones not. */
 CM_MUST_CHECK cm_err cm_cainit_probe(const struct cm_keyalg *alg, struct cm_error *err);
+/* A CA like another in what signing costs: of the same key type and signature (NULL: the key's default),
+ * with a fresh key that never leaves memory and that nobody trusts. To sign what is thrown away. */
+CM_MUST_CHECK cm_err cm_cainit_standin(const char *key, const char *signature, cm_when now,
+                                       struct cm_ca **out, struct cm_error *err);
 
 #endif

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* pipeline_impl.h - what pipeline.c, worker.c, writer.c and registrar.c share. */
+/* pipeline_impl.h - what pipeline.c, worker.c, writer.c, registrar.c and calibrate.c share. */
 
 enum {
     CM_SEALED_CAP = 4,  /* batches that wait for the writer */
@@ -43,6 +43,9 @@ struct cm_pipeline {
 void *cm_worker_main(void *pipeline);
 void *cm_writer_main(void *pipeline);
 void *cm_registrar_main(void *pipeline);
+
+/* Keeps the calling thread on the processor of worker `number`. */
+void cm_worker_pin(const struct cm_pipeline_conf *conf, uint32_t number);
 
 /* Records the first fatal error and makes every thread stop. */
 void cm_pipeline_fail(struct cm_pipeline *p, const struct cm_error *err);

@@ -1,9 +1,12 @@
 #include "engine/secret.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+static atomic_size_t locked;
 
 static size_t page_size(void)
 {
@@ -31,6 +34,7 @@ cm_err cm_secret_init(struct cm_secret *s, size_t cap, struct cm_error *err)
     }
     (void) madvise(map + page, len, MADV_DONTDUMP);
     (void) madvise(map + page, len, MADV_WIPEONFORK);
+    atomic_fetch_add(&locked, len);
     *s = (struct cm_secret) { .base = map + page, .cap = len };
     return CM_OK;
 }
@@ -49,6 +53,12 @@ void cm_secret_done(struct cm_secret *s)
     if (s->base != NULL) {
         cm_secret_wipe(s->base, s->cap);
         (void) munmap(s->base - page, s->cap + 2 * page);
+        atomic_fetch_sub(&locked, s->cap);
     }
     *s = (struct cm_secret) { 0 };
+}
+
+size_t cm_secret_locked(void)
+{
+    return atomic_load(&locked);
 }

@@ -29,5 +29,7 @@ struct cm_secret {
 CM_MUST_CHECK cm_err cm_secret_init(struct cm_secret *s, size_t cap, struct cm_error *err);
 void cm_secret_done(struct cm_secret *s);    /* wipes and unmaps */
 void cm_secret_wipe(void *data, size_t len); /* zeroes, and the compiler may not drop it */
+/* Octets that all regions of the process have locked now. */
+size_t cm_secret_locked(void);
 
 #endif

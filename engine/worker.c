@@ -5,10 +5,10 @@
 /* One thread per core: takes an empty batch, asks the source for devices, mints
  * them all, hands the batch to the writer. Everything it needs it opened once. */
 
-static void pin(const struct cm_pipeline *p, uint32_t number)
+void cm_worker_pin(const struct cm_pipeline_conf *conf, uint32_t number)
 {
     cpu_set_t *set = NULL;
-    const int cpu = p->conf.cpus_count > 0 ? p->conf.cpus[number % p->conf.cpus_count] : -1;
+    const int cpu = conf->cpus_count > 0 ? conf->cpus[number % conf->cpus_count] : -1;
 
     if (cpu < 0)
         return;
@@ -79,7 +79,7 @@ void *cm_worker_main(void *arg)
     struct cm_error err = { 0 };
     cm_err rc = CM_OK;
 
-    pin(p, (uint32_t) atomic_fetch_add(&p->next_worker, 1));
+    cm_worker_pin(&p->conf, (uint32_t) atomic_fetch_add(&p->next_worker, 1));
     rc = cm_minter_open(&p->conf.mint, &m, &err);
     while (rc == CM_OK)
         rc = one_batch(p, m, &err);
