@@ -211,6 +211,9 @@ static void print_notes(const struct work *w, const struct item *item)
             "  %u devices instead of %u. Raise it.\n",
             name, cm_amount_bytes(&a, cm_estimate_memlock()), cm_amount_bytes(&b, e->locked_wanted), e->batch,
             e->batch_wanted);
+    else if (e->locks_refused)
+        (void) printf("\n  %s: ulimit -l is %s: too little to compute keys in batches. Raise it.\n", name,
+                      cm_amount_bytes(&a, cm_estimate_memlock()));
     if (!item->fits)
         (void) printf("\n  %s: %s has %s free, and %s are needed.\n", name, w->o->out,
                       cm_amount_bytes(&a, (uint64_t) w->room), cm_amount_bytes(&b, e->allocated));

@@ -116,6 +116,7 @@ cm_err cm_estimate_make(struct cm_mint_plan *p, uint32_t ms, uint32_t samples, s
 
     CM_TRY(cm_calibrate(&conf, &c, err));
     e.workers = c.workers;
+    e.locks_refused = c.refused;
     set_times(&c, &e);
     set_octets(p, &c, &e);
     CM_TRY(set_memory(p, &c, &e, err));
@@ -150,5 +151,5 @@ json_t *cm_estimate_json(const struct cm_estimate *e)
                      "memory_bytes", (json_int_t) e->memory, "locked_bytes", (json_int_t) e->locked,
                      "locked_bytes_wanted", (json_int_t) e->locked_wanted, "memlock_limit_bytes",
                      limit == UINT64_MAX ? json_null() : json_integer((json_int_t) limit), "memlock_suffices",
-                     (int) (e->batch == e->batch_wanted));
+                     (int) (e->batch == e->batch_wanted && !e->locks_refused));
 }

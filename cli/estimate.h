@@ -17,6 +17,7 @@ struct cm_estimate {
     uint32_t workers; /* that have something to do */
     uint32_t batch;   /* devices in one */
     uint32_t batch_wanted;
+    bool locks_refused; /* the workers do without: EC keys one by one */
     double device_us, seconds, seconds_low, seconds_high, rate;
     uint64_t samples;                                     /* what the time rests on */
     double device_chain, device_key, device_row;          /* mean octets of one device's data */

@@ -14,7 +14,8 @@ struct rig {
     long chain_more;          /* octets that the run's chain has more than the stand-in's */
     bool by_device;           /* is the time of each device a sample? */
     double until_us;
-    size_t locked; /* before the workers began */
+    size_t locked;    /* before the workers began */
+    uint32_t refused; /* likewise */
     atomic_uint_fast64_t samples;
     atomic_bool failed;
     atomic_uint_fast32_t next_worker;
@@ -212,7 +213,8 @@ cm_err cm_calibrate(const struct cm_calibrate_conf *conf, struct cm_calibration 
                      .mint = *mint,
                      .by_device = mint->key->family == CM_KEYFAM_RSA,
                      .until_us = now_us() + conf->ms * 1000.0,
-                     .locked = cm_secret_locked() };
+                     .locked = cm_secret_locked(),
+                     .refused = cm_secret_refused() };
 
     r.mint.ca = conf->standin;
     r.chain_more = pem ? (long) cm_ca_chain_pem(mint->ca).len - (long) cm_ca_chain_pem(conf->standin).len
@@ -227,6 +229,7 @@ cm_err cm_calibrate(const struct cm_calibrate_conf *conf, struct cm_calibration 
     CM_TRY(rc);
     CM_ASSERT(r.sum.samples > 0 && r.sum.devices > 0);
     r.sum.scratch -= r.locked;
+    r.sum.refused = cm_secret_refused() != r.refused;
     average(&r.sum);
     *out = r.sum;
     return CM_OK;

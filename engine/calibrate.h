@@ -25,6 +25,7 @@ struct cm_calibration {
     uint64_t devices; /* minted */
     uint64_t samples;
     double device_us, squares; /* mean of the samples, mean of their squares */
+    bool refused;              /* they could not lock all that makes them fast */
     size_t scratch;            /* octets of key memory that the workers locked besides the pool */
     /* Mean octets of a device: what is stored (with the chain of run->mint.ca), as an entry of its
      * layout, before a batch is padded; a row without its places. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 static atomic_size_t locked;
+static atomic_uint refused;
 
 static size_t page_size(void)
 {
@@ -28,6 +29,7 @@ cm_err cm_secret_init(struct cm_secret *s, size_t cap, struct cm_error *err)
     if (mprotect(map + page, len, PROT_READ | PROT_WRITE) != 0 || mlock(map + page, len) != 0) {
         const int os = errno;
         (void) munmap(map, len + 2 * page);
+        atomic_fetch_add(&refused, 1);
         errno = os;
         CM_FAIL(err, CM_E_LIMIT, "can't lock %zu bytes of key memory: %s; raise RLIMIT_MEMLOCK (ulimit -l)",
                 len, os == EPERM ? "not permitted" : "over the limit");
@@ -61,4 +63,9 @@ void cm_secret_done(struct cm_secret *s)
 size_t cm_secret_locked(void)
 {
     return atomic_load(&locked);
+}
+
+uint32_t cm_secret_refused(void)
+{
+    return atomic_load(&refused);
 }

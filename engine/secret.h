@@ -31,5 +31,7 @@ void cm_secret_done(struct cm_secret *s);    /* wipes and unmaps */
 void cm_secret_wipe(void *data, size_t len); /* zeroes, and the compiler may not drop it */
 /* Octets that all regions of the process have locked now. */
 size_t cm_secret_locked(void);
+/* How many regions could not be locked so far; who asked may have done without. */
+uint32_t cm_secret_refused(void);
 
 #endif
