@@ -110,8 +110,8 @@ static void print_past(const struct cm_fleet *fleet, const struct cm_audit_resul
     if (journal->purged_before > 0)
         (void) printf("keys: purged at %s\n", journal->purged_at);
     if (r->superseded > 0)
-        (void) printf("superseded: %llu certificates that are no longer in force, damaged: %llu\n",
-                      (ull) r->superseded, (ull) r->damaged);
+        (void) printf("superseded: %llu certificate%s no longer in force, damaged: %llu\n",
+                      (ull) r->superseded, r->superseded == 1 ? " that is" : "s that are", (ull) r->damaged);
 }
 
 static void print_summary(const struct opts *opts, const struct cm_fleet *fleet,

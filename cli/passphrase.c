@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -52,10 +54,19 @@ static cm_err read_line(int fd, const char *name, struct cm_secret *s, size_t *l
     return CM_OK;
 }
 
+/* A pipe without a name: its writer has it open, or had. */
+static bool is_pipe(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
+}
+
 static cm_err from_file(const struct cm_passphrase *p, struct cm_secret *s, size_t *len, struct cm_error *err)
 {
     struct stat st;
-    const int fd = open(p->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* O_NONBLOCK: a named FIFO would keep the open waiting for a writer, perhaps for ever. */
+    const int fd = open(p->file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     cm_err rc = CM_OK;
 
     if (fd < 0 && errno == ENOENT)
@@ -67,6 +78,13 @@ static cm_err from_file(const struct cm_passphrase *p, struct cm_secret *s, size
     else if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
         rc = cm_fail(err, CM_E_INPUT, CM_HERE, "%s %s is neither a regular file nor a pipe", p->option,
                      p->file);
+    else if (S_ISFIFO(st.st_mode) && !is_pipe(fd))
+        rc = cm_fail(err, CM_E_INPUT, CM_HERE,
+                     "%s %s is a named FIFO, whose writer may never come; name a regular file, or a pipe: "
+                     "<(command), /dev/stdin",
+                     p->option, p->file);
+    else if (fcntl(fd, F_SETFL, 0) != 0) /* a pipe's writer may be slow */
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't read the passphrase from %s", p->file);
     else
         rc = read_line(fd, p->file, s, len, err);
     (void) close(fd);

@@ -12,7 +12,7 @@
  * token's PIN may be behind it and locks.
  *
  *  File     its first line without the line end (LF or CR LF); a regular file or
- *           a pipe: `--passphrase-file /dev/fd/3` and `<(…)` work.
+ *           a pipe: `--passphrase-file /dev/fd/3` and `<(…)` work. A named FIFO is refused.
  *  Terminal /dev/tty, echo off, restored before a signal has its effect.
  *  Secrets  between kernel and `buf` it is in locked memory only; wiping `buf`
  *           is the caller's.

@@ -16,7 +16,8 @@ enum { LOCK_TRIES = 5, LOCK_WAIT_MS = 50, PATH_LEN = 200 /* octets of a director
 
 /* A ring's end is asynchronous: the lock of a process that was just killed may
  * live some milliseconds longer than the process. */
-static cm_err lock_dir(const struct cm_rundir *d, struct cm_error *err)
+/* instead: what else there is to do than to wait. */
+static cm_err lock_dir(const struct cm_rundir *d, const char *instead, struct cm_error *err)
 {
     for (int i = 0; i < LOCK_TRIES; i++) {
         if (flock(d->fd, LOCK_EX | LOCK_NB) == 0)
@@ -25,8 +26,8 @@ static cm_err lock_dir(const struct cm_rundir *d, struct cm_error *err)
             CM_FAIL(err, CM_E_IO, "can't lock %s", d->path);
         (void) nanosleep(&(struct timespec) { .tv_nsec = LOCK_WAIT_MS * 1000000l }, NULL);
     }
-    CM_FAIL(err, CM_E_LIMIT,
-            "%s is being written by another certmill process; wait for it or choose another --out", d->path);
+    CM_FAIL(err, CM_E_LIMIT, "%s is being written by another certmill process; wait for it or %s", d->path,
+            instead);
 }
 
 /* Opens path, making it when it isn't there; *made tells. */
@@ -115,7 +116,7 @@ cm_err cm_rundir_open(const char *path, const char *keys_out, struct cm_rundir *
     (void) snprintf(d.path, sizeof d.path, "%s", path);
     rc = open_or_make(path, 0755, &d.fd, &d.made, err);
     if (rc == CM_OK)
-        rc = lock_dir(&d, err);
+        rc = lock_dir(&d, "choose another --out", err);
     if (rc == CM_OK)
         rc = must_be_empty(d.fd, path, err);
     if (rc == CM_OK)
@@ -147,7 +148,7 @@ cm_err cm_rundir_reopen(const char *path, struct cm_rundir *out, struct cm_error
     if (rc == CM_E_IO && err != NULL && (err->os == ENOENT || err->os == ENOTDIR))
         CM_FAIL(err, CM_E_INPUT, "%s: no such directory; name the one that mint --out made", path);
     if (rc == CM_OK)
-        rc = lock_dir(&d, err);
+        rc = lock_dir(&d, "stop it, then give this command again", err);
     if (rc != CM_OK) {
         cm_rundir_close(&d);
         return rc;

@@ -125,6 +125,11 @@ expect 0 "hmacWithSHA256" openssl asn1parse -in locked/ca.key
 issuer=(--issuer-cert locked/ca.pem --issuer-key locked/ca.key)
 ok "$certmill" ca init --out unlocked "${issuer[@]}" --issuer-passphrase-file pass
 ok bash -c '"$0" ca init --out piped "$@" --issuer-passphrase-file <(echo "correct horse")' "$certmill" "${issuer[@]}"
+# A named FIFO may never get a writer, a pipe has one.
+mkfifo fifo
+expect 2 "named FIFO" timeout 20 "$certmill" ca init --out no "${issuer[@]}" --issuer-passphrase-file fifo
+ok bash -c '(sleep 0.3; echo "correct horse") | "$0" ca init --out slow "$@" --issuer-passphrase-file /dev/stdin' "$certmill" "${issuer[@]}"
+ok bash -c '"$0" ca init --out redirected "$@" --issuer-passphrase-file /dev/stdin <pass' "$certmill" "${issuer[@]}"
 expect 2 "wrong passphrase" "$certmill" ca init --out no "${issuer[@]}" --issuer-passphrase-file wrong
 expect 2 "first line is empty" "$certmill" ca init --out no "${issuer[@]}" --issuer-passphrase-file empty
 expect 2 "first line is empty" "$certmill" ca init --out no "${issuer[@]}" --issuer-passphrase-file blank

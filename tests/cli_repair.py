@@ -43,7 +43,8 @@ def repaired(what, fleet, condemned, *options):
     for key in ("serial", "spki_sha256", "certificate_id"):
         kit.check(not {r[key] for r in new} & {r[key] for r in before}, f"{what}: a {key} for the second time")
     must(0, f"complete, {len(before)} devices; all {len(before)} are sound", "verify", fleet, *options)
-    must(0, f"superseded: {len(wanted)}", "verify", fleet)
+    past = "1 certificate that is" if len(wanted) == 1 else f"{len(wanted)} certificates that are"
+    must(0, f"superseded: {past} no longer in force", "verify", fleet)
     ids = [r["device_id"] for r in before]
     sound = check_fleet.check(fleet, ids, "ca/ca.pem", True, 3, ended=True, signatures=DEVICES)
     kit.check(not sound, f"{what}, repaired:", *sound[:5])

@@ -170,6 +170,14 @@ Test(rundir, two_runs_at_once, .init = setup, .fini = teardown)
     cr_assert_eq(cm_rundir_open(out, NULL, &d, &err), CM_OK, "%s", err.what);
     expect_refused(NULL, CM_E_LIMIT, "is being written by another certmill process");
     cr_expect(exists(out) && mode_of(out, "chains") == 0755, "the other run's directory is left alone");
+    /* Who begins a run can choose another directory, who would go on with this one can't. */
+    struct cm_rundir again;
+    struct cm_error refused = { 0 };
+    cr_expect_eq(cm_rundir_open(out, NULL, &again, &refused), CM_E_LIMIT);
+    cr_expect(strstr(refused.what, "another --out") != NULL, "%s", refused.what);
+    cr_expect_eq(cm_rundir_reopen(out, &again, &refused), CM_E_LIMIT);
+    cr_expect(strstr(refused.what, "another --out") == NULL && strstr(refused.what, "stop it") != NULL, "%s",
+              refused.what);
     cm_rundir_close(&d);
     expect_refused(NULL, CM_E_USAGE, "is not empty");
 }
