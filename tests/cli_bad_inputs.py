@@ -504,6 +504,7 @@ def shell(redirect):
 
 _fleet = f"{FIX}/fleet"
 _prints = {"mint": m(), "mint --json": m("--json"), "mint --explain": m("--explain"),
+           "plan": ["plan", "--count", "9", "--key", "P-256"], "plan --json": ["plan", "--count", "9", "--key", "P-256", "--json"],
            "verify": ["verify", _fleet], "verify --json": ["verify", _fleet, "--json"],
            "show": ["show", _fleet, "SN00000001"], "show --json": ["show", _fleet, "SN00000001", "--json"],
            "extract --json": ["extract", _fleet, "SN00000001", "--json"],
