@@ -146,6 +146,9 @@ def check_room():
     code, out, err = mill("plan", "--count", "1000000000000", "--key", "P-256", "--out", ".")
     kit.check(code == 1 and "free, and" in out and "no room" in err, out, err)
 
+    if kit.SANITIZE:
+        kit.skip("locked memory: sanitizers make mlock do nothing")
+        return
     if os.geteuid() == 0 and not kit.tool("setpriv", "util-linux"):
         return
     asked = ("--count", "100000", "--key", "P-256", "--workers", "2")
@@ -183,6 +186,7 @@ def check_against_runs():
         explained, planned = json.loads(out), plan("--count", str(count), "--key", key, "--layout", layout)["plans"][0]
         code, out, err = mill("mint", *asked)
         kit.check(code == 0, err)
+        commits = json.loads(out)["commits"]
         wrote, files, blocks = octets(name)
         for says in (explained, planned):
             kit.check(says["files"] == files, name, "files", says["files"], files)
@@ -191,8 +195,8 @@ def check_against_runs():
             kit.check(near(explained["disk_bytes_allocated"], blocks, 0.05), name, explained["disk_bytes_allocated"], blocks)
         for part, where in (("chain", "chains"), ("key", "keys"), ("manifest", "manifest.ndjson"), ("index", "index")):
             real = octets(f"{name}/{where}")[0]
-            # A manifest ends on a whole block of 4096 at a commit.
-            kit.check(0.997 * real - 4096 <= explained[f"{part}_bytes"] <= 1.02 * real + 4096, name, part,
+            # Each commit ends the manifest on a whole block of 4096.
+            kit.check(0.997 * real - 4096 * commits <= explained[f"{part}_bytes"] <= 1.02 * real + 4096, name, part,
                       explained[f"{part}_bytes"], real)
         # Its CA has a chain of two, a plan's one certificate: that is the only difference.
         more = explained["device_chain_bytes"] - planned["device_chain_bytes"]
