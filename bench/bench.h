@@ -3,7 +3,9 @@
 
 #include "bench/checkfloor.h"
 #include "bench/floor.h"
+#include "bench/keytime.h"
 #include "bench/machine.h"
+#include "bench/rungs.h"
 #include "bench/stats.h"
 #include "engine/err.h"
 #include "engine/keyalg.h"
@@ -12,61 +14,71 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-struct json_t;
-
 /* bench.h - measures certmill against what libcrypto needs at least.
  *
- * For each key algorithm some rounds; a round is: half of the floor (floor.h), each
- * kind of run once, in an order that turns from round to round, the other half of the
- * floor. So a machine that drifts drifts under both alike, and a run is divided by the
- * floor of its own round. A run is a whole child process, this very program with
- * `mint`; what it cost is what the kernel says of the process when it has ended.
+ * For each pair of a key algorithm and a CA's some rounds; a round is: half of the floor
+ * (floor.h), each kind of run once, in an order that turns from round to round, the
+ * other half of the floor. So a machine that drifts drifts under both alike, and a run
+ * is divided by the floor of its own round. A run is a whole child process, this very
+ * program with `mint`; what it cost is what the kernel says of the process when it has
+ * ended.
  *
  *  Threads    one; the children have theirs.
- *  Ownership  conf and what it points to are the caller's; the report is plain data.
+ *  Ownership  conf and what it points to are the caller's; cm_bench_done frees what the
+ *             report holds.
  *  Files      everything goes into one new directory below conf->out, which is removed
  *             on every way out. report->left names what could not be removed.
  *  Signals    *conf->stop, set by the caller's handler, ends the bench: the child is
- *             killed, CM_E_CLOSED is returned, finished algorithms stay in the report.
+ *             killed, CM_E_CLOSED is returned, finished pairs stay in the report.
  */
 enum cm_bench_case {
     CM_BENCH_FLOOR,
-    CM_BENCH_ENGINE, /* mint --layout none */
-    CM_BENCH_TAR,    /* mint --layout tar */
-    CM_BENCH_TREE,   /* mint --layout tree */
-    CM_BENCH_WALL,   /* tar with one worker on one processor, against all */
-    CM_BENCH_RSS,    /* peak memory at two sizes */
-    CM_BENCH_VERIFY, /* verify of a fleet, against its own floor */
+    CM_BENCH_ENGINE,  /* mint --layout none */
+    CM_BENCH_TAR,     /* mint --layout tar */
+    CM_BENCH_TREE,    /* mint --layout tree */
+    CM_BENCH_SCALE,   /* tar by 1, 2, 4 … workers on as many processors; the first CA */
+    CM_BENCH_LADDER,  /* every rung of rungs.h; the first key, the first CA */
+    CM_BENCH_KEYTIME, /* how the times of single keys are distributed */
+    CM_BENCH_BYTES,   /* what a device takes on disk */
+    CM_BENCH_RSS,     /* peak memory at two sizes */
+    CM_BENCH_VERIFY,  /* verify of a fleet, against its own floor */
     CM_BENCH_CASES,
 };
 extern const char *const cm_bench_case_names[CM_BENCH_CASES + 1]; /* NULL-terminated */
 
-/* The kinds of runs that the cases are made of. */
-enum cm_bench_mode { CM_MODE_ENGINE, CM_MODE_TAR, CM_MODE_TREE, CM_MODE_ONE, CM_MODES };
-
-const char *cm_bench_mode_name(enum cm_bench_mode mode); /* static storage */
-
-enum { CM_BENCH_RUNS_MAX = 50, CM_BENCH_KEYS_MAX = 16, CM_BENCH_SIZES = 2 };
+enum {
+    CM_BENCH_RUNS_MAX = 50,
+    CM_BENCH_KEYS_MAX = 16,
+    CM_BENCH_SIZES = 2,
+    CM_BENCH_SCALES_MAX = 16,
+    CM_BENCH_SERIES_MAX = CM_RUNGS_MAX + CM_BENCH_SCALES_MAX,
+};
 
 struct cm_bench_conf {
     const struct cm_keyalg *key[CM_BENCH_KEYS_MAX];
     size_t keys;
-    const struct cm_keyalg *ca;  /* of the CA that signs */
+    const struct cm_keyalg *ca[CM_BENCH_KEYS_MAX]; /* of the CAs that sign */
+    size_t cas;
     bool wanted[CM_BENCH_CASES]; /* FLOOR is measured always */
     const char *size;            /* "smoke", "ordinary", "full": for the report */
     uint32_t runs;
-    double seconds;    /* about so long is a run, and a round's floor */
-    uint64_t count;    /* devices in a run; 0: what `seconds` asks for */
-    uint64_t rsa_keys; /* RSA: at least so many in all rounds together (a quarter for 4096) */
+    double seconds;     /* about so long is a run, and a round's floor */
+    uint64_t count;     /* devices in a run; 0: what `seconds` asks for */
+    uint64_t rsa_keys;  /* RSA: at least so many in all rounds together (a quarter for 4096) */
+    double keytime_s;   /* about so long each generator is looked at, */
+    uint64_t keytime_n; /* and no longer than for so many samples */
     uint64_t rss[CM_BENCH_SIZES];
     uint32_t workers;
-    int cpu;         /* where the floor and the one worker run */
-    size_t cpus;     /* that this process may use */
+    const int *cpu; /* the processors that this process may use */
+    size_t cpus;
     const char *out; /* an existing directory */
     volatile sig_atomic_t *stop;
     void (*say)(void *arg, const char *doing); /* progress; NULL: none */
     void *say_arg;
 };
+
+/* Where the floor runs, and one worker: processor 0 tends to get the interrupts. */
+int cm_bench_cpu(const struct cm_bench_conf *c);
 
 /* One run: a whole process. */
 struct cm_bench_run {
@@ -79,30 +91,54 @@ struct cm_bench_run {
     long rss_kib; /* peak; or what the bench itself had at the fork, where that was more */
 };
 
+/* The runs of one kind, a round each. */
 struct cm_bench_series {
+    const struct cm_rung *rung;
+    uint32_t workers;
+    size_t cpus; /* that it was confined to */
     struct cm_bench_run run[CM_BENCH_RUNS_MAX];
-    uint32_t count, workers;
+    uint32_t count;
     struct cm_spread rate, wall, floor, ratio;
-    double pooled;     /* all devices per all processor-seconds, over the floor of all chunks */
-    double pooled_low; /* over the high end of that floor's 95 % interval: what RSA is judged by */
+    struct cm_spread cpu_us; /* processor time of a device */
+    double pooled;           /* all devices per all processor-seconds, over the floor of all chunks */
+    double pooled_low;       /* over the high end of that floor's 95 % interval: what RSA is judged by */
 };
 
-struct cm_bench_key {
-    const struct cm_keyalg *alg;
+/* A key algorithm below a CA. */
+struct cm_bench_report;
+struct cm_bench_pair {
+    const struct cm_keyalg *key, *ca;
+    const char *signature;
     bool done;
     struct cm_floor_sample chunk[2 * CM_BENCH_RUNS_MAX], total;
     uint32_t chunks;
     struct cm_spread floor; /* over the chunks */
-    struct cm_bench_series mode[CM_MODES];
-    double speedup_of[CM_BENCH_RUNS_MAX]; /* per round: all workers' rate over one's */
-    struct cm_spread speedup;
+    struct cm_bench_series series[CM_BENCH_SERIES_MAX];
+    size_t series_count;
+};
+
+/* The series of a rung on all processors, or NULL. */
+const struct cm_bench_series *cm_bench_series_of(const struct cm_bench_report *r,
+                                                 const struct cm_bench_pair *p, const struct cm_rung *rung);
+/* How many workers the i-th point of the scale has: 1, 2, 4 … all; 0: there is none. */
+uint32_t cm_bench_scale_at(const struct cm_bench_conf *c, size_t i);
+/* The series of a number of workers on as many processors, or NULL. */
+const struct cm_bench_series *cm_bench_scale_of(const struct cm_bench_pair *p, uint32_t workers);
+
+/* What a fleet takes on disk. */
+struct cm_bench_bytes {
+    const struct cm_keyalg *key, *ca;
+    const struct cm_rung *rung;
+    uint64_t devices;
+    uint64_t chains, keys, manifest, other; /* octets in files */
+    uint64_t blocks;                        /* octets allocated for all of them, directories too */
 };
 
 /* Rounds of `certmill verify` of one fleet, all signatures and all keys. In a run, rate
  * is devices per processor-second, floor the same of checkfloor.h, and ratio the times
  * that a device costs of its floor, which is floor / rate. */
 struct cm_bench_check {
-    const struct cm_keyalg *alg; /* NULL: none that has such a floor was asked for */
+    const struct cm_keyalg *key; /* NULL: none that has such a floor was asked for */
     struct cm_checkfloor_sample total;
     struct cm_bench_run run[CM_BENCH_RUNS_MAX];
     uint32_t count;
@@ -112,11 +148,14 @@ struct cm_bench_check {
 struct cm_bench_report {
     const struct cm_bench_conf *conf;
     struct cm_machine machine;
-    const char *signature;
     char io[96], io_note[200]; /* how segments were written */
-    struct cm_bench_key key[CM_BENCH_KEYS_MAX];
-    size_t keys; /* begun; the last may not be done */
-    const struct cm_keyalg *rss_alg;
+    struct cm_bench_pair *pair; /* keys × CAs */
+    size_t pairs;               /* begun; the last may not be done */
+    struct cm_keytime keytime[CM_BENCH_KEYS_MAX * CM_KEYTIME_MAKERS];
+    size_t keytimes;
+    struct cm_bench_bytes *bytes; /* keys × CAs × 2 */
+    size_t bytes_count;
+    const struct cm_keyalg *rss_key;
     struct cm_bench_run rss[CM_BENCH_SIZES];
     uint32_t rss_count;
     struct cm_bench_check check;
@@ -124,17 +163,9 @@ struct cm_bench_report {
     char left[CM_ERROR_TEXT]; /* what could not be removed, and why; empty: nothing */
 };
 
+/* *out is zeroed by the caller, and after success and failure cm_bench_done's. */
 CM_MUST_CHECK cm_err cm_bench(const struct cm_bench_conf *conf, struct cm_bench_report *out,
                               struct cm_error *err);
-
-/* Which shipped profile the certificates follow. */
-const char *cm_bench_profile(const struct cm_keyalg *key, const struct cm_keyalg *ca);
-
-/* report.c: the tables, for people. */
-void cm_bench_print(const struct cm_bench_report *r, FILE *out);
-/* json.c: all of it as one object; NULL: out of memory. */
-struct json_t *cm_bench_json(const struct cm_bench_report *r);
-/* Appends one line per case and key that is done to the file at path. */
-CM_MUST_CHECK cm_err cm_bench_keep(const struct cm_bench_report *r, const char *path, struct cm_error *err);
+void cm_bench_done(struct cm_bench_report *r);
 
 #endif

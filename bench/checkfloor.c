@@ -1,12 +1,11 @@
 #include "bench/checkfloor.h"
 
+#include "bench/thread_clock.h"
 #include "engine/keyread.h"
 #include "engine/ossl.h"
 #include "engine/sigalg.h"
 
 #include <openssl/rand.h>
-#include <sched.h>
-#include <time.h>
 
 enum { BLOCK = 64, SIGNATURE_MAX = 1024, DIGEST_MAX = 64 };
 
@@ -21,14 +20,6 @@ struct cm_checkfloor {
     size_t digest_len, signature_len;
     int cpu;
 };
-
-static double clock_s(clockid_t id)
-{
-    struct timespec t = { 0 };
-
-    (void) clock_gettime(id, &t);
-    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
 
 static EVP_PKEY *make_ca(const struct cm_keyalg *ca)
 {
@@ -98,18 +89,18 @@ cm_err cm_checkfloor_open(const struct cm_keyalg *key, const struct cm_keyalg *c
 static cm_err measure(struct cm_checkfloor *f, double seconds, volatile sig_atomic_t *stop,
                       struct cm_checkfloor_sample *s, struct cm_error *err)
 {
-    const double start = clock_s(CLOCK_MONOTONIC);
+    const double start = cm_clock_s();
     bool ok = true;
 
     do {
-        const double first = clock_s(CLOCK_THREAD_CPUTIME_ID);
+        const double first = cm_thread_s();
         for (unsigned i = 0; i < BLOCK && ok; i++)
             ok = EVP_PKEY_verify(f->verify, f->signature, f->signature_len, f->digest, f->digest_len) == 1;
-        const double second = clock_s(CLOCK_THREAD_CPUTIME_ID);
+        const double second = cm_thread_s();
         for (unsigned i = 0; i < BLOCK && ok; i++)
             ok = EC_POINT_mul(f->group, f->point, f->scalar, NULL, NULL, f->bn) == 1;
         s->verify_s += second - first;
-        s->mul_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - second;
+        s->mul_s += cm_thread_s() - second;
         s->devices += BLOCK;
         if (!ok)
             CM_FAIL(err, CM_E_CRYPTO, "floor of verify: libcrypto failed");
@@ -117,23 +108,17 @@ static cm_err measure(struct cm_checkfloor *f, double seconds, volatile sig_atom
             *err = (struct cm_error) { .code = CM_E_CLOSED, .os = *stop };
             return CM_E_CLOSED;
         }
-    } while (clock_s(CLOCK_MONOTONIC) - start < seconds);
+    } while (cm_clock_s() - start < seconds);
     return CM_OK;
 }
 
 cm_err cm_checkfloor_measure(struct cm_checkfloor *f, double seconds, volatile sig_atomic_t *stop,
                              struct cm_checkfloor_sample *sum, struct cm_error *err)
 {
-    cpu_set_t before, one;
+    cpu_set_t before;
 
-    CPU_ZERO(&one);
-    CPU_SET((size_t) f->cpu, &one);
-    if (sched_getaffinity(0, sizeof before, &before) != 0 || sched_setaffinity(0, sizeof one, &one) != 0)
-        CM_FAIL(err, CM_E_IO, "can't stay on processor %d to measure the floor", f->cpu);
-    const cm_err rc = measure(f, seconds, stop, sum, err);
-    if (sched_setaffinity(0, sizeof before, &before) != 0 && rc == CM_OK)
-        CM_FAIL(err, CM_E_IO, "can't leave processor %d again", f->cpu);
-    return rc;
+    CM_TRY(cm_thread_pin(f->cpu, &before, err));
+    return cm_thread_unpin(&before, measure(f, seconds, stop, sum, err), err);
 }
 
 void cm_checkfloor_close(struct cm_checkfloor *f)

@@ -28,13 +28,14 @@ static double seconds(struct timeval t)
     return (double) t.tv_sec + (double) t.tv_usec / 1e6;
 }
 
-static bool confine(int cpu)
+static bool confine(const int *cpus, size_t count)
 {
-    cpu_set_t one;
+    cpu_set_t set;
 
-    CPU_ZERO(&one);
-    CPU_SET((size_t) cpu, &one);
-    return sched_setaffinity(0, sizeof one, &one) == 0;
+    CPU_ZERO(&set);
+    for (size_t i = 0; i < count; i++)
+        CPU_SET((size_t) cpus[i], &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
 /* In the child: becomes the program, or says why not and ends. */
@@ -48,14 +49,17 @@ _Noreturn static void become(const struct cm_child *c, pid_t parent, int out, in
     if (getppid() != parent)
         _exit(3);
     if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0 ||
-        fchdir(c->dir_fd) != 0 || (c->cpu >= 0 && !confine(c->cpu))) {
+        fchdir(c->dir_fd) != 0 || (c->cpu_count > 0 && !confine(c->cpus, c->cpu_count))) {
         (void) dprintf(err, "can't prepare: %s\n", strerror(errno));
         _exit(3);
     }
     for (; c->argv[n] != NULL && n + 1 < CM_COUNT(argv); n++)
         argv[n] = (char *) (uintptr_t) c->argv[n]; /* exec takes it without const, and changes nothing */
     argv[n] = NULL;
-    (void) fexecve(c->exe_fd, argv, environ);
+    if (c->exe_fd >= 0)
+        (void) fexecve(c->exe_fd, argv, environ);
+    else
+        (void) execvp(argv[0], argv);
     (void) dprintf(err, "can't be started: %s\n", strerror(errno));
     _exit(3);
 }
@@ -98,6 +102,7 @@ static void words_of(const struct cm_child *c, char *out, size_t cap)
 
     cm_fd_close(&fd);
     text[got > 0 ? got : 0] = '\0';
+    at += strspn(at, "\n ");
     if (strncmp(at, name, sizeof name - 1) == 0)
         at += sizeof name - 1;
     (void) snprintf(out, cap, "%.*s", (int) strcspn(at, "\n"), at);
@@ -118,15 +123,14 @@ static cm_err judge(const struct cm_child *c, int status, struct cm_error *err)
     words_of(c, words, sizeof words);
     if (WIFSIGNALED(status))
         CM_FAIL(err, CM_E_LIMIT,
-                "certmill %s was killed by signal %d (%s) while it was measured; "
-                "is memory short? try fewer devices with --count",
-                c->argv[1], WTERMSIG(status), strsignal(WTERMSIG(status)));
+                "%s %s was killed by signal %d (%s); is memory short? try fewer devices with --count",
+                c->argv[0], c->argv[1], WTERMSIG(status), strsignal(WTERMSIG(status)));
     const int code = WEXITSTATUS(status);
     CM_FAIL(err,
             code == 2   ? CM_E_USAGE
             : code == 4 ? CM_E_CRYPTO
                         : CM_E_LIMIT,
-            "certmill %s failed while it was measured (exit %d): %s", c->argv[1], code, words);
+            "%s %s failed (exit %d): %s", c->argv[0], c->argv[1], code, words);
 }
 
 static cm_err run(const struct cm_child *c, int out, int errfd, struct cm_child_use *use,
@@ -159,7 +163,8 @@ cm_err cm_child_run(const struct cm_child *c, struct cm_child_use *use, struct c
     cm_err rc = CM_OK;
 
     if (out < 0 || errfd < 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write in the bench's directory (name another with --out)");
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write where %s is to run (is the disk full?)",
+                     c->argv[0]);
     else
         rc = run(c, out, errfd, use, err);
     cm_fd_close(&out);

@@ -9,7 +9,7 @@
 
 struct json_t;
 
-/* child.h - runs this program once more and learns what the whole process cost.
+/* child.h - runs this program once more, or another, and learns what the whole process cost.
  *
  * user and system are the kernel's sum over all threads of the process, the io_uring
  * helpers too, from exec to exit: start-up and the last sync are in it. The child dies
@@ -17,9 +17,10 @@ struct json_t;
  * as the two others.
  */
 struct cm_child {
-    int exe_fd;              /* of the program: the same one throughout, whatever make does meanwhile */
-    int dir_fd;              /* its working directory */
-    int cpu;                 /* the only processor that it may use, as with taskset; -1: as here */
+    int exe_fd;       /* of the program: the same one throughout, whatever make does meanwhile; -1: as PATH says */
+    int dir_fd;       /* its working directory */
+    const int *cpus;  /* the only processors that it may use, as with taskset; */
+    size_t cpu_count; /* 0: those that this process may */
     const char *const *argv; /* NULL-terminated; argv[0] is the program */
     volatile sig_atomic_t *stop;
 };

@@ -1,12 +1,11 @@
 #include "bench/floor.h"
 
+#include "bench/generator.h"
+#include "bench/thread_clock.h"
 #include "engine/ossl.h"
 #include "engine/sigalg.h"
 
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
-#include <sched.h>
-#include <time.h>
 
 /* BLOCK keys are made between two looks at the clock, which is a system call, and
  * then freed outside the time. */
@@ -23,34 +22,11 @@ struct cm_floor {
     int cpu;
 };
 
-static double clock_s(clockid_t id)
-{
-    struct timespec t = { 0 };
-
-    (void) clock_gettime(id, &t);
-    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
-}
-
-static cm_err open_generate(const struct cm_keyalg *alg, EVP_PKEY_CTX **out, struct cm_error *err)
-{
-    CM_AUTO(EVP_PKEY_CTX) ctx = EVP_PKEY_CTX_new_from_name(NULL, alg->evp_type, NULL);
-
-    if (ctx == NULL || EVP_PKEY_keygen_init(ctx) != 1)
-        CM_FAIL(err, CM_E_CRYPTO, "floor of %s: libcrypto does not offer it; leave it out with --key",
-                alg->name);
-    if (alg->family == CM_KEYFAM_EC && EVP_PKEY_CTX_set_group_name(ctx, alg->group) != 1)
-        CM_FAIL(err, CM_E_CRYPTO, "floor of %s: libcrypto does not offer the curve", alg->name);
-    if (alg->family == CM_KEYFAM_RSA && EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, (int) alg->bits) != 1)
-        CM_FAIL(err, CM_E_CRYPTO, "floor of %s: libcrypto refuses this size", alg->name);
-    *out = CM_STEAL(ctx);
-    return CM_OK;
-}
-
 static cm_err open_sign(struct cm_floor *f, const struct cm_keyalg *ca, struct cm_error *err)
 {
     CM_AUTO(EVP_PKEY_CTX) generate = NULL;
 
-    CM_TRY(open_generate(ca, &generate, err));
+    CM_TRY(cm_generator_open(ca, &generate, err));
     if (EVP_PKEY_generate(generate, &f->ca) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "floor: a CA key of %s can't be made", ca->name);
     CM_TRY(cm_sigalg_for_key(f->ca, NULL, &f->sigalg, err));
@@ -81,7 +57,7 @@ cm_err cm_floor_open(const struct cm_keyalg *key, const struct cm_keyalg *ca, in
         CM_FAIL(err, CM_E_NOMEM, "no memory to measure the floor");
     f->key = key;
     f->cpu = cpu;
-    rc = open_generate(key, &f->generate, err);
+    rc = cm_generator_open(key, &f->generate, err);
     if (rc == CM_OK)
         rc = open_sign(f, ca, err);
     if (rc != CM_OK) {
@@ -96,11 +72,11 @@ static cm_err time_keys(struct cm_floor *f, unsigned n, struct cm_floor_sample *
 {
     EVP_PKEY *made[BLOCK] = { NULL };
     bool ok = true;
-    const double start = clock_s(CLOCK_THREAD_CPUTIME_ID);
+    const double start = cm_thread_s();
 
     for (unsigned i = 0; i < n && ok; i++)
         ok = EVP_PKEY_generate(f->generate, &made[i]) == 1;
-    const double took = clock_s(CLOCK_THREAD_CPUTIME_ID) - start;
+    const double took = cm_thread_s() - start;
     s->key_s += took;
     if (n == 1) /* else the time of each is not known */
         s->key_squares += took * took;
@@ -126,11 +102,11 @@ static bool sign_one(struct cm_floor *f)
 static cm_err time_signatures(struct cm_floor *f, unsigned n, struct cm_floor_sample *s, struct cm_error *err)
 {
     bool ok = true;
-    const double start = clock_s(CLOCK_THREAD_CPUTIME_ID);
+    const double start = cm_thread_s();
 
     for (unsigned i = 0; i < n && ok; i++)
         ok = sign_one(f);
-    s->sign_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - start;
+    s->sign_s += cm_thread_s() - start;
     s->signs += n;
     if (!ok)
         CM_FAIL(err, CM_E_CRYPTO, "floor: signing with %s failed", f->sigalg->name);
@@ -140,7 +116,7 @@ static cm_err time_signatures(struct cm_floor *f, unsigned n, struct cm_floor_sa
 static cm_err measure(struct cm_floor *f, double seconds, uint64_t keys, volatile sig_atomic_t *stop,
                       struct cm_floor_sample *s, struct cm_error *err)
 {
-    const double start = clock_s(CLOCK_MONOTONIC);
+    const double start = cm_clock_s();
 
     do {
         /* An RSA key is long enough to be looked at alone, and to be interrupted after. */
@@ -150,7 +126,7 @@ static cm_err measure(struct cm_floor *f, double seconds, uint64_t keys, volatil
             *err = (struct cm_error) { .code = CM_E_CLOSED, .os = *stop };
             return CM_E_CLOSED;
         }
-    } while (clock_s(CLOCK_MONOTONIC) - start < seconds || s->keys < keys);
+    } while (cm_clock_s() - start < seconds || s->keys < keys);
     return CM_OK;
 }
 
@@ -158,16 +134,10 @@ cm_err cm_floor_measure(struct cm_floor *f, double seconds, uint64_t keys, volat
                         struct cm_floor_sample *out, struct cm_error *err)
 {
     struct cm_floor_sample s = { 0 };
-    cpu_set_t before, one;
-    cm_err rc = CM_OK;
+    cpu_set_t before;
 
-    CPU_ZERO(&one);
-    CPU_SET((size_t) f->cpu, &one);
-    if (sched_getaffinity(0, sizeof before, &before) != 0 || sched_setaffinity(0, sizeof one, &one) != 0)
-        CM_FAIL(err, CM_E_IO, "can't stay on processor %d to measure the floor", f->cpu);
-    rc = measure(f, seconds, keys, stop, &s, err);
-    if (sched_setaffinity(0, sizeof before, &before) != 0 && rc == CM_OK)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't leave processor %d again", f->cpu);
+    CM_TRY(cm_thread_pin(f->cpu, &before, err));
+    cm_err rc = cm_thread_unpin(&before, measure(f, seconds, keys, stop, &s, err), err);
     if (rc == CM_OK)
         *out = s;
     return rc;

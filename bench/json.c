@@ -1,142 +1,259 @@
-#include "bench/bench.h"
+#include "bench/json.h"
+
+#include "bench/stage.h"
 
 #include <jansson.h>
-
-/* json.c - the report as one object, and as lines of a history. A result has the keys
- * `case` and `key`; README.md says what the others mean. */
 
 static json_t *machine_json(const struct cm_bench_report *r)
 {
     const struct cm_machine *m = &r->machine;
 
-    return json_pack("{s:s s:i s:i s:s s:s s:s s:s s:s}", "processor", m->processor, "processors",
+    return json_pack("{s:s s:i s:i s:s s:s s:s s:s s:s s:s}", "processor", m->processor, "processors",
                      (int) m->cpus, "online", (int) m->online, "kernel", m->kernel, "libcrypto", m->libcrypto,
-                     "build", m->build, "filesystem", m->filesystem, "disk", m->disk);
+                     "libc", m->libc, "build", m->build, "filesystem", m->filesystem, "disk", m->disk);
 }
 
 static json_t *settings_json(const struct cm_bench_report *r)
 {
     const struct cm_bench_conf *c = r->conf;
 
-    return json_pack("{s:s s:s s:s? s:i s:f s:I s:i s:s s:s s:f}", "size", c->size, "ca", c->ca->name,
-                     "signature", r->signature, "rounds", (int) c->runs, "seconds", c->seconds, "count",
-                     (json_int_t) c->count, "workers", (int) c->workers, "io", r->io, "io_note", r->io_note,
-                     "load", r->machine.load);
+    json_t *cases = json_array();
+
+    for (size_t i = 0; i < CM_BENCH_CASES; i++)
+        if (c->wanted[i])
+            (void) json_array_append_new(cases, json_string(cm_bench_case_names[i]));
+    return json_pack("{s:o s:s s:i s:f s:I s:i s:s s:s s:f}", "cases", cases, "size", c->size, "rounds", (int) c->runs, "seconds",
+                     c->seconds, "count", (json_int_t) c->count, "workers", (int) c->workers, "io", r->io,
+                     "io_note", r->io_note, "load", r->machine.load);
 }
 
-static json_t *floor_json(const struct cm_bench_key *k)
+static double mean_us(double seconds, uint64_t n)
 {
-    const struct cm_floor_sample *t = &k->total;
+    return 1e6 * seconds / (double) n;
+}
+
+static json_t *floor_json(const struct cm_bench_pair *p)
+{
+    const struct cm_floor_sample *t = &p->total;
     const struct cm_interval interval = cm_floor_interval(t);
 
-    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor", "key",
-                     k->alg->name, "unit", "certificates per processor-second", "rate", cm_floor_rate(t),
-                     "rate_median", k->floor.median, "rate_min", k->floor.min, "rate_max", k->floor.max,
-                     "rate_mad", k->floor.mad, "rate_low", interval.low, "rate_high", interval.high,
-                     "generate_us", 1e6 * t->key_s / (double) t->keys, "sign_us",
-                     1e6 * t->sign_s / (double) t->signs, "keys", (json_int_t) t->keys, "signatures",
-                     (json_int_t) t->signs, "chunks", (int) k->chunks);
+    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor", "key",
+                     p->key->name, "ca", p->ca->name, "signature", p->signature, "rate", cm_floor_rate(t),
+                     "rate_median", p->floor.median, "rate_min", p->floor.min, "rate_max", p->floor.max,
+                     "rate_mad", p->floor.mad, "rate_low", interval.low, "rate_high", interval.high,
+                     "generate_us", mean_us(t->key_s, t->keys), "sign_us", mean_us(t->sign_s, t->signs), "keys",
+                     (json_int_t) t->keys, "signatures", (json_int_t) t->signs, "chunks", (int) p->chunks);
+}
+
+static json_t *run_json(const struct cm_bench_run *u)
+{
+    return json_pack("{s:I s:f s:f s:f s:f s:f s:f s:f s:i}", "devices", (json_int_t) u->devices, "user_s",
+                     u->user_s, "system_s", u->system_s, "wall_s", u->wall_s, "rate", u->rate, "wall", u->wall,
+                     "floor", u->floor, "ratio", u->ratio, "rss_kib", (int) u->rss_kib);
 }
 
 static json_t *runs_json(const struct cm_bench_run *run, size_t count)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < count && list != NULL; i++) {
-        const struct cm_bench_run *u = &run[i];
-        if (json_array_append_new(list, json_pack("{s:I s:f s:f s:f s:f s:f s:f s:f s:i}", "devices",
-                                                  (json_int_t) u->devices, "user_s", u->user_s, "system_s",
-                                                  u->system_s, "wall_s", u->wall_s, "rate", u->rate, "wall",
-                                                  u->wall, "floor", u->floor, "ratio", u->ratio, "rss_kib",
-                                                  (int) u->rss_kib)) != 0) {
+    for (size_t i = 0; i < count && list != NULL; i++)
+        if (json_array_append_new(list, run_json(&run[i])) != 0) {
             json_decref(list);
             list = NULL;
         }
-    }
     return list;
 }
 
-static json_t *mode_json(const struct cm_bench_key *k, const struct cm_keyalg *ca, enum cm_bench_mode mode)
+static double system_percent(const struct cm_bench_series *s)
 {
-    static const enum cm_bench_case of[] = { CM_BENCH_ENGINE, CM_BENCH_TAR, CM_BENCH_TREE };
-    const struct cm_bench_series *s = &k->mode[mode];
+    double system = 0, all = 0;
 
-    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case",
-                     cm_bench_case_names[of[mode]], "key", k->alg->name, "profile",
-                     cm_bench_profile(k->alg, ca), "unit", "certificates per processor-second", "rate",
-                     s->rate.median, "rate_min", s->rate.min, "rate_max", s->rate.max, "floor",
-                     s->floor.median, "ratio", s->ratio.median, "ratio_min", s->ratio.min, "ratio_max",
-                     s->ratio.max, "ratio_mad", s->ratio.mad, "ratio_pooled", s->pooled, "ratio_low",
-                     s->pooled_low, "wall", s->wall.median, "workers", (int) s->workers, "runs",
-                     runs_json(s->run, s->count));
+    for (size_t i = 0; i < s->count; i++) {
+        system += s->run[i].system_s;
+        all += s->run[i].system_s + s->run[i].user_s;
+    }
+    return 100 * system / all;
 }
 
-static json_t *wall_json(const struct cm_bench_key *k)
+/* Adds the members of `more`, whose reference it takes, to `result`; NULL: out of memory. */
+static json_t *with(json_t *result, json_t *more)
 {
-    const struct cm_bench_series *one = &k->mode[CM_MODE_ONE], *all = &k->mode[CM_MODE_TAR];
-
-    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:i s:f s:f s:f s:o s:o}", "case", "wall", "key",
-                     k->alg->name, "unit", "certificates per second", "one", one->wall.median, "one_ratio",
-                     one->ratio.median, "floor", one->floor.median, "all", all->wall.median, "workers",
-                     (int) all->workers, "speedup", k->speedup.median, "speedup_min", k->speedup.min,
-                     "speedup_max", k->speedup.max, "one_runs", runs_json(one->run, one->count), "all_runs",
-                     runs_json(all->run, all->count));
+    if (result == NULL || more == NULL || json_object_update(result, more) != 0) {
+        json_decref(result);
+        result = NULL;
+    }
+    json_decref(more);
+    return result;
 }
 
-static json_t *rss_json(const struct cm_bench_report *r)
+/* A median as `name`, and name_min, name_max. */
+static json_t *spread_json(const char *name, const struct cm_spread *s)
 {
-    json_t *sizes = json_array();
+    char min[32], max[32];
 
-    for (size_t i = 0; i < r->rss_count; i++)
-        if (json_array_append_new(sizes, json_pack("{s:I s:i s:f}", "devices", (json_int_t) r->rss[i].devices,
-                                                   "rss_kib", (int) r->rss[i].rss_kib, "wall_s",
-                                                   r->rss[i].wall_s)) != 0) {
-            json_decref(sizes);
-            return NULL;
+    (void) snprintf(min, sizeof min, "%s_min", name);
+    (void) snprintf(max, sizeof max, "%s_max", name);
+    return json_pack("{s:f s:f s:f}", name, s->median, min, s->min, max, s->max);
+}
+
+/* What every series of mint has, as a result of that case. */
+static json_t *series_json(const char *of_case, const struct cm_bench_pair *p, const struct cm_bench_series *s)
+{
+    json_t *json = json_pack("{s:s s:s s:s s:s s:s s:i s:i s:I}", "case", of_case, "key", p->key->name, "ca",
+                             p->ca->name, "signature", p->signature, "profile", cm_stage_profile(p->key, p->ca),
+                             "workers", (int) s->workers, "processors", (int) s->cpus, "devices",
+                             (json_int_t) s->run[0].devices);
+
+    json = with(json, spread_json("rate", &s->rate));
+    json = with(json, spread_json("ratio", &s->ratio));
+    json = with(json, spread_json("cpu_us", &s->cpu_us));
+    json = with(json, spread_json("wall", &s->wall));
+    return with(json, json_pack("{s:f s:f s:f s:f s:f s:o}", "floor", s->floor.median, "ratio_mad", s->ratio.mad,
+                                "ratio_pooled", s->pooled, "ratio_low", s->pooled_low, "system_percent",
+                                system_percent(s), "runs", runs_json(s->run, s->count)));
+}
+
+static json_t *scale_json(const struct cm_bench_pair *p, const struct cm_bench_series *s)
+{
+    const struct cm_bench_series *one = cm_bench_scale_of(p, 1);
+    double times[CM_BENCH_RUNS_MAX];
+    char what[12];
+
+    for (size_t i = 0; i < s->count; i++)
+        times[i] = s->run[i].wall / one->run[i].wall;
+    const struct cm_spread speedup = cm_spread_of(times, s->count);
+    (void) snprintf(what, sizeof what, "%u", s->workers);
+    return with(with(series_json("scale", p, s), json_pack("{s:s}", "what", what)),
+                spread_json("speedup", &speedup));
+}
+
+/* A rung, and how much more than the one below it a device costs, round by round. */
+static json_t *rung_json(const struct cm_bench_report *r, const struct cm_bench_pair *p,
+                         const struct cm_rung *rung)
+{
+    const struct cm_bench_series *s = cm_bench_series_of(r, p, rung), *below = NULL;
+    double step[CM_BENCH_RUNS_MAX];
+
+    json_t *json = with(series_json("ladder", p, s), json_pack("{s:s s:s s:s?}", "what", rung->name, "label",
+                                                               rung->label, "over", rung->over));
+    if (rung->over == NULL)
+        return with(json, json_pack("{s:n s:n s:n}", "step_us", "step_us_min", "step_us_max"));
+    below = cm_bench_series_of(r, p, cm_rung_find(rung->over));
+    for (size_t i = 0; i < s->count; i++)
+        step[i] = 1e6 / s->run[i].rate - 1e6 / below->run[i].rate;
+    const struct cm_spread spread = cm_spread_of(step, s->count);
+    return with(json, spread_json("step_us", &spread));
+}
+
+static json_t *bins_json(const struct cm_keytime *t)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < CM_KEYTIME_BINS && list != NULL; i++)
+        if (t->bin[i] > 0 && json_array_append_new(list, json_pack("{s:f s:f s:i}", "from_us",
+                                                                   cm_keytime_bin_us(i), "to_us",
+                                                                   cm_keytime_bin_us(i + 1), "samples",
+                                                                   (int) t->bin[i])) != 0) {
+            json_decref(list);
+            list = NULL;
         }
-    return json_pack("{s:s s:s s:s s:i s:f s:i s:o}", "case", "rss", "key", r->rss_alg->name, "unit", "KiB",
-                     "rss_kib", (int) r->rss[r->rss_count - 1].rss_kib, "growth",
-                     (double) r->rss[r->rss_count - 1].rss_kib / (double) r->rss[0].rss_kib, "workers",
-                     (int) r->conf->workers, "sizes", sizes);
+    return list;
 }
 
-static json_t *check_json(const struct cm_bench_check *c)
+static json_t *keytime_json(const struct cm_keytime *t)
 {
-    const double devices = (double) c->total.devices;
+    json_t *json = json_pack("{s:s s:s s:s s:I s:I s:i s:f s:f s:f s:o}", "case", "keytime", "key", t->key->name,
+                             "what", cm_keytime_name(t->maker), "samples", (json_int_t) t->samples, "keys",
+                             (json_int_t) t->keys, "batch", (int) t->batch, "min_us", t->min_us, "mean_us",
+                             t->mean_us, "max_us", t->max_us, "histogram", bins_json(t));
 
-    return json_pack("{s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:o}", "case", "verify", "key",
-                     c->alg->name, "unit", "processor-microseconds per device", "us", 1e6 / c->rate.median,
-                     "floor_us", 1e6 / c->floor.median, "verify_us", 1e6 * c->total.verify_s / devices,
-                     "mul_us", 1e6 * c->total.mul_s / devices, "times", c->times.median, "times_min",
-                     c->times.min, "times_max", c->times.max, "wall", c->wall.median, "runs",
-                     runs_json(c->run, c->count));
+    for (size_t i = 0; i < CM_KEYTIME_PERCENTILES; i++) {
+        const double us = t->percentile_us[i];
+        char name[16];
+        (void) snprintf(name, sizeof name, "p%u_us", cm_keytime_percent[i]);
+        json = with(json, us > 0 ? json_pack("{s:f}", name, us) : json_pack("{s:n}", name));
+    }
+    return json;
 }
 
-/* All results that there are, in the order of the tables; NULL: out of memory. */
+static json_t *bytes_json(const struct cm_bench_bytes *b)
+{
+    const double n = (double) b->devices;
+    const uint64_t all = b->chains + b->keys + b->manifest + b->other;
+
+    return json_pack("{s:s s:s s:s s:s s:I s:f s:f s:f s:f s:f s:f}", "case", "bytes", "key", b->key->name, "ca",
+                     b->ca->name, "what", b->rung->name, "devices", (json_int_t) b->devices, "chain_bytes",
+                     (double) b->chains / n, "key_bytes", (double) b->keys / n, "row_bytes",
+                     (double) b->manifest / n, "other_bytes", (double) b->other / n, "total_bytes",
+                     (double) all / n, "disk_bytes", (double) b->blocks / n);
+}
+
+static json_t *rss_json(const struct cm_bench_report *r, const struct cm_bench_run *run)
+{
+    char what[24];
+
+    (void) snprintf(what, sizeof what, "%llu", (unsigned long long) run->devices);
+    return json_pack("{s:s s:s s:s s:s s:I s:i s:f s:i}", "case", "rss", "key", r->rss_key->name, "ca",
+                     r->conf->ca[0]->name, "what", what, "devices", (json_int_t) run->devices, "rss_kib",
+                     (int) run->rss_kib, "wall_s", run->wall_s, "workers", (int) r->conf->workers);
+}
+
+static json_t *check_json(const struct cm_bench_report *r)
+{
+    const struct cm_bench_check *c = &r->check;
+
+    return json_pack("{s:s s:s s:s s:i s:I s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case", "verify", "key",
+                     c->key->name, "ca", r->conf->ca[0]->name, "workers", (int) r->conf->workers, "devices",
+                     (json_int_t) c->run[0].devices, "cpu_us", 1e6 / c->rate.median, "floor_us",
+                     1e6 / c->floor.median, "verify_us", mean_us(c->total.verify_s, c->total.devices), "mul_us",
+                     mean_us(c->total.mul_s, c->total.devices), "times", c->times.median, "times_min",
+                     c->times.min, "times_max", c->times.max, "wall", c->wall.median, "rss_kib",
+                     (int) c->run[c->count - 1].rss_kib, "runs", runs_json(c->run, c->count));
+}
+
+static int append_pair(const struct cm_bench_report *r, const struct cm_bench_pair *p, json_t *list)
+{
+    static const struct {
+        enum cm_bench_case of;
+        size_t rung;
+    } modes[] = { { CM_BENCH_ENGINE, CM_RUNG_NONE },
+                  { CM_BENCH_TAR, CM_RUNG_TAR },
+                  { CM_BENCH_TREE, CM_RUNG_TREE } };
+    const bool *wanted = r->conf->wanted;
+    int failed = json_array_append_new(list, floor_json(p));
+
+    for (size_t i = 0; i < CM_COUNT(modes); i++)
+        if (wanted[modes[i].of])
+            failed |= json_array_append_new(list, series_json(cm_bench_case_names[modes[i].of], p,
+                                                              cm_bench_series_of(r, p, &cm_rungs[modes[i].rung])));
+    for (size_t i = 0; wanted[CM_BENCH_SCALE] && cm_bench_scale_at(r->conf, i) > 0; i++) {
+        const struct cm_bench_series *s = cm_bench_scale_of(p, cm_bench_scale_at(r->conf, i));
+        if (s != NULL)
+            failed |= json_array_append_new(list, scale_json(p, s));
+    }
+    return failed;
+}
+
+/* All results that there are, in the order in which they were measured; NULL: out of memory. */
 static json_t *results_json(const struct cm_bench_report *r)
 {
-    const bool *wanted = r->conf->wanted;
     json_t *list = json_array();
     int failed = list == NULL;
 
-    for (size_t i = 0; i < r->keys; i++) {
-        const struct cm_bench_key *k = &r->key[i];
-        if (!k->done)
-            continue;
-        failed |= json_array_append_new(list, floor_json(k));
-        if (wanted[CM_BENCH_ENGINE])
-            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_ENGINE));
-        if (wanted[CM_BENCH_TAR])
-            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_TAR));
-        if (wanted[CM_BENCH_TREE])
-            failed |= json_array_append_new(list, mode_json(k, r->conf->ca, CM_MODE_TREE));
-        if (wanted[CM_BENCH_WALL])
-            failed |= json_array_append_new(list, wall_json(k));
-    }
-    if (r->rss_count > 0)
-        failed |= json_array_append_new(list, rss_json(r));
+    for (size_t i = 0; i < r->pairs; i++)
+        if (r->pair[i].done)
+            failed |= append_pair(r, &r->pair[i], list);
+    for (size_t i = 0; i < cm_rungs_count && r->conf->wanted[CM_BENCH_LADDER] && r->pairs > 0; i++)
+        if (r->pair[0].done)
+            failed |= json_array_append_new(list, rung_json(r, &r->pair[0], &cm_rungs[i]));
+    for (size_t i = 0; i < r->keytimes; i++)
+        failed |= json_array_append_new(list, keytime_json(&r->keytime[i]));
+    for (size_t i = 0; i < r->bytes_count; i++)
+        failed |= json_array_append_new(list, bytes_json(&r->bytes[i]));
+    for (size_t i = 0; i < r->rss_count; i++)
+        failed |= json_array_append_new(list, rss_json(r, &r->rss[i]));
     if (r->check.count > 0 && r->complete)
-        failed |= json_array_append_new(list, check_json(&r->check));
+        failed |= json_array_append_new(list, check_json(r));
     if (failed) {
         json_decref(list);
         list = NULL;
@@ -146,45 +263,46 @@ static json_t *results_json(const struct cm_bench_report *r)
 
 json_t *cm_bench_json(const struct cm_bench_report *r)
 {
-    return json_pack("{s:s s:i s:s s:s s:s s:b s:o s:o s:o}", "format", "certmill-bench", "version", 1, "at",
+    return json_pack("{s:s s:i s:s s:s s:s s:b s:o s:o s:o}", "format", "certmill-bench", "version", 2, "at",
                      r->machine.at, "commit", r->machine.commit, "engine", r->machine.version, "complete",
                      r->complete, "machine", machine_json(r), "settings", settings_json(r), "results",
                      results_json(r));
 }
 
-static cm_err keep_line(const struct cm_bench_report *r, json_t *result, FILE *out, const char *path,
-                        struct cm_error *err)
+static cm_err keep_line(const json_t *common, json_t *result, FILE *out, const char *path, struct cm_error *err)
 {
-    json_t *line =
-        json_pack("{s:s s:s s:s s:o s:o}", "at", r->machine.at, "commit", r->machine.commit, "engine",
-                  r->machine.version, "machine", machine_json(r), "settings", settings_json(r));
+    json_t *line = json_copy((json_t *) (uintptr_t) common); /* which jansson only reads */
 
     if (line == NULL || json_object_update(line, result) != 0) {
         json_decref(line);
         CM_FAIL(err, CM_E_NOMEM, "no memory for a line of %s", path);
     }
-    const int rc = json_dumpf(line, out, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    const int rc = json_dumpf(line, out, JSON_COMPACT | JSON_REAL_PRECISION(CM_BENCH_DIGITS));
     json_decref(line);
     if (rc != 0 || fputc('\n', out) == EOF)
         CM_FAIL(err, CM_E_IO, "can't write to %s; its last line may be half", path);
     return CM_OK;
 }
 
-cm_err cm_bench_keep(const struct cm_bench_report *r, const char *path, struct cm_error *err)
+cm_err cm_bench_keep(const json_t *report, const char *path, struct cm_error *err)
 {
-    json_t *results = results_json(r);
+    static const char *const common_names[] = { "at", "commit", "engine", "machine", "settings" };
+    const json_t *results = json_object_get(report, "results");
+    json_t *common = json_object();
     FILE *out = fopen(path, "ae");
     cm_err rc = CM_OK;
 
-    if (results == NULL)
+    for (size_t i = 0; i < CM_COUNT(common_names); i++)
+        if (json_object_set(common, common_names[i], json_object_get(report, common_names[i])) != 0)
+            rc = CM_E_NOMEM;
+    if (rc != CM_OK)
         rc = cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for the lines of %s", path);
     else if (out == NULL)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't open %s to keep the figures", path);
-    else
-        for (size_t i = 0; i < json_array_size(results) && rc == CM_OK; i++)
-            rc = keep_line(r, json_array_get(results, i), out, path, err);
+    for (size_t i = 0; rc == CM_OK && i < json_array_size(results); i++)
+        rc = keep_line(common, json_array_get(results, i), out, path, err);
     if (out != NULL && fclose(out) != 0 && rc == CM_OK)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write to %s; its last line may be half", path);
-    json_decref(results);
+    json_decref(common);
     return rc;
 }

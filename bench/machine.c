@@ -3,6 +3,7 @@
 #include "engine/sigalg.h"
 #include "engine/when.h"
 
+#include <gnu/libc-version.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -99,6 +100,7 @@ void cm_machine_look(const char *out, size_t cpus, struct cm_machine *m)
                                .kernel = "unknown",
                                .filesystem = "unknown",
                                .disk = "unknown" };
+    (void) snprintf(m->libc, sizeof m->libc, "glibc %s", gnu_get_libc_version());
     cm_put_rfc3339(&w, cm_when_now());
     if (!first_line("/proc/cpuinfo", "model name", " \t:", m->processor, sizeof m->processor))
         (void) snprintf(m->processor, sizeof m->processor, "unknown processor");

@@ -11,6 +11,7 @@ struct cm_machine {
     const char *build;   /* "Release, gcc 12.2.0"; static storage, like the next two */
     const char *version; /* certmill's */
     const char *libcrypto;
+    char libc[32];
     char processor[96];
     size_t cpus; /* usable */
     long online;

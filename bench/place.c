@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -31,7 +30,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
-static bool remove_tree(const char *path)
+bool cm_place_remove(const char *path)
 {
     return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT;
 }
@@ -46,7 +45,7 @@ static void remove_fleets(struct cm_place *p)
         if (e->d_name[0] < '0' || e->d_name[0] > '9')
             continue;
         (void) snprintf(path, sizeof path, "%s/%.63s", p->path, e->d_name);
-        (void) remove_tree(path); /* place_close tries again, and says so */
+        (void) cm_place_remove(path); /* place_close tries again, and says so */
     }
     if (dir != NULL)
         (void) closedir(dir);
@@ -77,7 +76,7 @@ cm_err cm_place_fleet(struct cm_place *p, const char *what, uint64_t bytes, char
 cm_err cm_place_close(struct cm_place *p, struct cm_error *err)
 {
     cm_fd_close(&p->fd);
-    if (p->path[0] != '\0' && !remove_tree(p->path))
+    if (p->path[0] != '\0' && !cm_place_remove(p->path))
         CM_FAIL(err, CM_E_IO, "can't remove %s (private keys are in it: remove it by hand)", p->path);
     p->path[0] = '\0';
     return CM_OK;

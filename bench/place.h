@@ -4,6 +4,7 @@
 #include "engine/err.h"
 
 #include <limits.h>
+#include <stdbool.h>
 
 /* place.h - the directory that a bench works in: new, its owner's alone, removed.
  *
@@ -19,6 +20,9 @@ struct cm_place {
 };
 
 enum { CM_PLACE_NAME = 64 };
+
+/* Removes what is at path, with all below it; true: nothing is there any more. */
+bool cm_place_remove(const char *path);
 
 CM_MUST_CHECK cm_err cm_place_open(const char *out, struct cm_place *p, struct cm_error *err);
 /* A name below p->path that no fleet had yet. CM_E_LIMIT: there is no room for `bytes`. */

@@ -13,9 +13,22 @@ static int by_size(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static double middle(double *value, size_t n)
+void cm_sort(double *value, size_t n)
 {
     qsort(value, n, sizeof *value, by_size);
+}
+
+double cm_percentile_of(const double *sorted, size_t n, unsigned percent)
+{
+    const size_t rank = (n * percent + 99) / 100;
+
+    CM_ASSERT(percent >= 1 && percent <= 99);
+    return rank < n ? sorted[rank - 1] : 0;
+}
+
+static double middle(double *value, size_t n)
+{
+    cm_sort(value, n);
     return n % 2 == 1 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 

@@ -22,6 +22,12 @@ enum { CM_INTERVAL_LEAST = 30 };
  * from CM_INTERVAL_LEAST on it is narrower than Student's by a twentieth at most. */
 struct cm_interval cm_interval_of(double sum, double squares, size_t n);
 
+/* The nearest-rank percentile of n sorted values: the least that `percent` of 100 of them
+ * do not exceed. 0 where no value lies beyond it, since that would be the largest by
+ * another name: p99 takes 100 values, p90 takes 10. */
+double cm_percentile_of(const double *sorted, size_t n, unsigned percent);
+void cm_sort(double *value, size_t n);
+
 /* At most 128 values. */
 struct cm_spread cm_spread_of(const double *value, size_t n);
 

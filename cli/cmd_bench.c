@@ -1,4 +1,9 @@
 #include "bench/bench.h"
+#include "bench/csv.h"
+#include "bench/draw.h"
+#include "bench/json.h"
+#include "bench/publish.h"
+#include "bench/tables.h"
 #include "cli/cmd.h"
 #include "cli/cores.h"
 #include "cli/msg.h"
@@ -13,8 +18,8 @@
 #include <unistd.h>
 
 struct opts {
-    struct cm_strs keys, cases;
-    const char *ca_key_alg, *out, *keep;
+    struct cm_strs keys, cas, cases;
+    const char *out, *keep, *csv, *report;
     uint32_t runs, seconds, workers;
     uint64_t count;
     bool smoke, full;
@@ -24,9 +29,11 @@ struct opts {
 
 static const struct cm_arg args[] = {
     { "key", CM_ARG_STRS, OPT(keys), 0, 0, NULL, "ALG", "a device key algorithm, repeat it for more; all" },
+    { "ca-key-alg", CM_ARG_STRS, OPT(cas), 0, 0, NULL, "ALG",
+      "of the CA that signs, repeat it for more: each key with each CA; P-256" },
     { "case", CM_ARG_STRS, OPT(cases), 0, 0, NULL, "CASE",
-      "floor, engine, tar, tree, wall, rss or verify, repeat it for more; floor, engine, tar, wall" },
-    { "ca-key-alg", CM_ARG_STR, OPT(ca_key_alg), 0, 0, NULL, "ALG", "of the CA that signs; P-256" },
+      "floor, engine, tar, tree, scale, ladder, keytime, bytes, rss or verify, repeat it for more; floor, engine, "
+      "tar, scale" },
     { "runs", CM_ARG_U32, OPT(runs), 1, CM_BENCH_RUNS_MAX, NULL, "N", "rounds; 5" },
     { "seconds", CM_ARG_U32, OPT(seconds), 1, 3600, NULL, "N",
       "about so long is each run, and each floor; 1" },
@@ -34,45 +41,48 @@ static const struct cm_arg args[] = {
       "devices in each run; what --seconds asks for" },
     { "workers", CM_ARG_U32, OPT(workers), 1, 1024, NULL, "N", "of the runs on all processors; one a core" },
     { "full", CM_ARG_FLAG, OPT(full), 0, 0, NULL, NULL,
-      "7 rounds of 5 s, at least 400 RSA keys (100 of 4096 bits), rss up to 1,000,000 devices" },
+      "all cases, 7 rounds of 5 s, at least 400 RSA keys (100 of 4096 bits), rss up to 1,000,000 devices" },
     { "smoke", CM_ARG_FLAG, OPT(smoke), 0, 0, NULL, NULL,
       "does it work at all? P-256 and Ed25519, every case, in a few seconds, with figures that mean little" },
     { "out", CM_ARG_STR, OPT(out), 0, 0, NULL, "DIR",
       "where fleets are written, in a new directory that is removed; the current one" },
     { "keep", CM_ARG_STR, OPT(keep), 0, 0, NULL, "FILE",
-      "append a line for each case to FILE, such as bench/history.ndjson" },
+      "append a line for each result to FILE, such as bench/history.ndjson" },
+    { "csv", CM_ARG_STR, OPT(csv), 0, 0, NULL, "FILE", "write all figures to FILE as CSV" },
+    { "report", CM_ARG_STR, OPT(report), 0, 0, NULL, "DIR",
+      "a page and plots into DIR, new or with an earlier report; all cases but rss and verify are measured then" },
 };
 
 /* --- what was asked for -------------------------------------------------- */
 
-static cm_err add_key(const char *name, struct cm_bench_conf *c, struct cm_error *err)
+static cm_err add_alg(const char *option, const char *name, const struct cm_keyalg **list, size_t *count,
+                      struct cm_error *err)
 {
     const struct cm_keyalg *alg = cm_keyalg_find(name);
 
     if (alg == NULL)
-        CM_FAIL(err, CM_E_USAGE, "--key: no key algorithm \"%.60s\"; there are: %s", name, cm_keyalg_names());
-    for (size_t i = 0; i < c->keys; i++)
-        if (c->key[i] == alg)
-            CM_FAIL(err, CM_E_USAGE, "--key: %s was given twice; say it once", alg->name);
-    CM_ASSERT(c->keys < CM_BENCH_KEYS_MAX);
-    c->key[c->keys++] = alg;
+        CM_FAIL(err, CM_E_USAGE, "%s: no key algorithm \"%.60s\"; there are: %s", option, name,
+                cm_keyalg_names());
+    for (size_t i = 0; i < *count; i++)
+        if (list[i] == alg)
+            CM_FAIL(err, CM_E_USAGE, "%s: %s was given twice; say it once", option, alg->name);
+    CM_ASSERT(*count < CM_BENCH_KEYS_MAX);
+    list[(*count)++] = alg;
     return CM_OK;
 }
 
 static cm_err choose_keys(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
 {
-    const char *ca = o->ca_key_alg != NULL ? o->ca_key_alg : "P-256";
-
-    c->ca = cm_keyalg_find(ca);
-    if (c->ca == NULL)
-        CM_FAIL(err, CM_E_USAGE, "--ca-key-alg: no key algorithm \"%.60s\"; there are: %s", ca,
-                cm_keyalg_names());
+    for (size_t i = 0; i < o->cas.count; i++)
+        CM_TRY(add_alg("--ca-key-alg", o->cas.item[i], c->ca, &c->cas, err));
+    if (o->cas.count == 0)
+        CM_TRY(add_alg("--ca-key-alg", "P-256", c->ca, &c->cas, err));
     for (size_t i = 0; i < o->keys.count; i++)
-        CM_TRY(add_key(o->keys.item[i], c, err));
+        CM_TRY(add_alg("--key", o->keys.item[i], c->key, &c->keys, err));
     for (size_t i = 0; i < cm_keyalg_count() && o->keys.count == 0; i++) {
         const char *name = cm_keyalg_at(i)->name;
         if (!o->smoke || strcmp(name, "P-256") == 0 || strcmp(name, "Ed25519") == 0)
-            CM_TRY(add_key(name, c, err));
+            CM_TRY(add_alg("--key", name, c->key, &c->keys, err));
     }
     return CM_OK;
 }
@@ -87,7 +97,7 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
         if (found == CM_BENCH_CASES) {
             const char *nearest = cm_args_nearest(name, cm_bench_case_names);
             CM_FAIL(err, CM_E_USAGE,
-                    "--case: no case \"%.60s\"; there are floor, engine, tar, tree, wall, rss, verify%s%s",
+                    "--case: no case \"%.60s\"; certmill help bench names them%s%s",
                     name, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
         }
         c->wanted[found] = true;
@@ -95,10 +105,11 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
     c->wanted[CM_BENCH_FLOOR] = true;
     if (o->cases.count > 0)
         return CM_OK;
-    c->wanted[CM_BENCH_ENGINE] = c->wanted[CM_BENCH_TAR] = c->wanted[CM_BENCH_WALL] = true;
-    c->wanted[CM_BENCH_RSS] = o->full || o->smoke;
-    c->wanted[CM_BENCH_TREE] = o->smoke;
-    c->wanted[CM_BENCH_VERIFY] = o->full || o->smoke;
+    const bool all = o->smoke || o->full, most = all || o->report != NULL;
+    c->wanted[CM_BENCH_ENGINE] = c->wanted[CM_BENCH_TAR] = c->wanted[CM_BENCH_SCALE] = true;
+    c->wanted[CM_BENCH_TREE] = c->wanted[CM_BENCH_LADDER] = most;
+    c->wanted[CM_BENCH_KEYTIME] = c->wanted[CM_BENCH_BYTES] = most;
+    c->wanted[CM_BENCH_RSS] = c->wanted[CM_BENCH_VERIFY] = all;
     return CM_OK;
 }
 
@@ -109,6 +120,8 @@ static void choose_sizes(const struct opts *o, struct cm_bench_conf *c)
     c->seconds = o->seconds > 0 ? o->seconds : o->smoke ? 0.05 : o->full ? 5 : 1;
     c->count = o->count > 0 ? o->count : o->smoke ? 100 : 0;
     c->rsa_keys = o->full ? 400 : 0;
+    c->keytime_s = 20 * c->seconds;
+    c->keytime_n = o->smoke ? 200 : 4000;
     c->rss[0] = o->smoke ? 100 : 20000;
     c->rss[1] = o->smoke ? 300 : o->full ? 1000000 : 100000;
 }
@@ -128,7 +141,9 @@ static cm_err check_files(const struct opts *o, const struct cm_bench_conf *c, s
             CM_FAIL(err, CM_E_IO, "--keep %s can't be written", o->keep);
         (void) close(fd);
     }
-    return CM_OK;
+    if (o->csv != NULL)
+        CM_TRY(cm_bench_csv_check(o->csv, err));
+    return o->report != NULL ? cm_publish_check(o->report, err) : CM_OK;
 }
 
 static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
@@ -141,8 +156,7 @@ static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_er
     if (cores.count == 0)
         CM_FAIL(err, CM_E_LIMIT, "can't learn which processors may be used; look at: certmill doctor");
     c->cpus = cores.count;
-    /* Processor 0 tends to get the interrupts. */
-    c->cpu = cores.cpu[cores.count - 1];
+    c->cpu = cores.cpu;
     c->workers = o->workers > 0 ? o->workers : cm_cores_workers(&cores);
     c->out = o->out != NULL ? o->out : ".";
     choose_sizes(o, c);
@@ -161,37 +175,53 @@ static void show(void *arg, const char *doing)
 
 /* --- when it is over ----------------------------------------------------- */
 
-static cm_err print_json(const struct cm_bench_report *r, struct cm_error *err)
+static cm_err print_json(const json_t *report, struct cm_error *err)
 {
-    json_t *json = cm_bench_json(r);
-
-    if (json == NULL)
-        CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
     errno = 0;
-    /* Seven digits: more would be noise. */
-    const int rc = json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
-    json_decref(json);
-    if (rc != 0 || fputc('\n', stdout) == EOF)
+    if (json_dumpf(report, stdout, JSON_COMPACT | JSON_REAL_PRECISION(CM_BENCH_DIGITS)) != 0 ||
+        fputc('\n', stdout) == EOF)
         CM_FAIL(err, CM_E_IO, "can't write the result to standard output");
+    return CM_OK;
+}
+
+/* The files that were asked for. Half a measurement can be kept, but makes no table and no page. */
+static cm_err write_files(const struct opts *o, const struct cm_bench_report *r, const json_t *report,
+                          struct cm_error *err)
+{
+    if (o->keep != NULL)
+        CM_TRY(cm_bench_keep(report, o->keep, err));
+    if (!r->complete)
+        return CM_OK;
+    if (o->csv != NULL)
+        CM_TRY(cm_bench_csv_file(report, o->csv, err));
+    if (o->report != NULL)
+        CM_TRY(cm_publish(report, o->report, r->conf->stop, err));
     return CM_OK;
 }
 
 static cm_err tell(const struct opts *o, const struct cm_bench_report *r, const struct cm_common *common,
                    struct cm_error *err)
 {
-    const bool some = r->rss_count > 0 || r->check.count > 0 || (r->keys > 0 && r->key[0].done);
+    json_t *report = cm_bench_json(r);
+    cm_err rc = CM_OK;
 
+    if (report == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the result");
+    const bool some = json_array_size(json_object_get(report, "results")) > 0;
     if (common->json)
-        CM_TRY(print_json(r, err));
+        rc = print_json(report, err);
     else if (some)
-        cm_bench_print(r, stdout);
-    if (o->keep != NULL && some)
-        CM_TRY(cm_bench_keep(r, o->keep, err));
+        cm_bench_print(report, stdout);
+    if (rc == CM_OK && some)
+        rc = write_files(o, r, report, err);
+    json_decref(report);
+    if (rc == CM_OK && r->complete && o->report != NULL && !common->quiet)
+        cm_msg_note("the report: %s/index.html", o->report);
     if (!common->quiet && r->machine.load > 0.3 * (double) r->machine.cpus &&
         strcmp(r->conf->size, "smoke") != 0)
         cm_msg_note("the machine was busy before the first run (load %.2f): wall-clock figures are too low",
                     r->machine.load);
-    return CM_OK;
+    return rc;
 }
 
 static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct cm_common *common,
@@ -203,6 +233,9 @@ static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct 
 
     c->stop = &cm_signals_arrived;
     c->say = shown ? show : NULL;
+    if (o->report != NULL && !cm_draw_possible())
+        cm_msg_note("no gnuplot in PATH: the report will have tables and no plots (Debian: apt-get install "
+                    "gnuplot-nox)");
     cm_signals_catch();
     rc = cm_bench(c, r, err);
     if (shown)
@@ -236,25 +269,24 @@ static cm_err run(const void *opts, const struct cm_strs *operands, const struct
     if (r == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory for the figures");
     rc = bench(o, &c, common, r, err);
+    cm_bench_done(r);
     free(r);
     return rc;
 }
 
 const struct cm_cmd cm_cmd_bench = {
     .name = "bench",
-    .usage = "[--key ALG]… [--case CASE]… [--full|--smoke] [--keep FILE] [OPTIONS]",
+    .usage = "[--key ALG]… [--ca-key-alg ALG]… [--case CASE]… [--full|--smoke] [--report DIR] [OPTIONS]",
     .summary = "measure certmill here against what libcrypto needs at least",
     .notes =
-        "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and "
-        "tree are\n"
-        "certificates per processor-second (user + system of a whole `certmill mint` process) and their "
-        "ratio\n"
-        "to the floor of the same round; wall is certificates per second with one worker on one "
-        "processor and\n"
-        "with all; rss is the peak memory of two sizes; verify is what `certmill verify` takes a device, "
-        "and how\n"
-        "often that is EVP_PKEY_verify + EC_POINT_mul. bench/README.md tells more; bench/compare and\n"
-        "bench/plot read what --keep has kept.",
+        "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and tree are\n"
+        "certificates per processor-second (user + system of a whole `certmill mint` process) and their\n"
+        "ratio to the floor of the same round; scale is certificates per second by 1, 2, 4 … workers on as\n"
+        "many processors; ladder is what each way to store the fleet adds (first --key, first CA); keytime\n"
+        "is the percentiles of single keys' times; bytes is what a device takes on disk; rss is the peak\n"
+        "memory of two sizes; verify is what `certmill verify` takes a device, and how often that is\n"
+        "EVP_PKEY_verify + EC_POINT_mul. Plots are drawn by gnuplot. bench/README.md tells more;\n"
+        "bench/compare and bench/history read what --keep has kept.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct opts),

@@ -127,6 +127,11 @@ void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count)
     m->expected = count;
 }
 
+uint32_t cm_keymaker_batch(const struct cm_keymaker *m)
+{
+    return m->batch != NULL && m->batches ? cm_ecbatch_max(m->batch) : 1;
+}
+
 /* FIPS 186-5 A.2.2, testing candidates: a uniform number in [0, n-1] from the
  * private DRBG, drawn again when it is zero. The two libcrypto calls are those
  * that its own EC key generation makes (constant-time multiplication); without

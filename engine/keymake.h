@@ -34,6 +34,8 @@ CM_MUST_CHECK cm_err cm_keymaker_open(const struct cm_keyalg *alg, enum cm_keyge
                                       struct cm_keymaker **out, struct cm_error *err);
 /* So many more will be asked for: what is made many at a time need not make more. 0: not known. */
 void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count);
+/* How many keys are made at a time at most; known from the first key on. 1: one by one. */
+uint32_t cm_keymaker_batch(const struct cm_keymaker *m);
 CM_MUST_CHECK cm_err cm_keymaker_make(struct cm_keymaker *m, struct cm_keypair *out, struct cm_error *err);
 /* EC and CM_KEYGEN_OWN only: the pair of a given scalar (big-endian, m's length), by libcrypto. CM_E_USAGE
  * outside [1, n-1]. */

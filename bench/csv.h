@@ -1,0 +1,22 @@
+#ifndef CM_BENCH_CSV_H
+#define CM_BENCH_CSV_H
+
+#include "engine/err.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct json_t;
+
+/* csv.h - a report (json.h) as one table after RFC 4180, with LF at the ends of lines: a header,
+ * a row for each result, and below it one for each of its rounds, whose `round` is its number
+ * from 1. Every row says when, where and with what; an empty field: no such figure. What
+ * is nested deeper (histograms) is in the JSON only.
+ */
+void cm_bench_csv(const struct json_t *report, FILE *out); /* its errors stay in ferror(out) */
+/* To a file: written beside it, then renamed over it. */
+CM_MUST_CHECK cm_err cm_bench_csv_file(const struct json_t *report, const char *path, struct cm_error *err);
+/* Can that be done? CM_E_IO names the directory. */
+CM_MUST_CHECK cm_err cm_bench_csv_check(const char *path, struct cm_error *err);
+
+#endif

@@ -1,0 +1,204 @@
+#include "bench/stage.h"
+
+#include "bench/child.h"
+#include "io/file.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* What a device takes on disk, with its row and its place in the index: about 4 KiB,
+ * more for RSA keys; a file of its own takes whole blocks. */
+enum { DEVICE_BYTES = 8192, ARGV_MAX = 32, NAME = CM_PLACE_NAME + 64 };
+
+const char *cm_stage_profile(const struct cm_keyalg *key, const struct cm_keyalg *ca)
+{
+    return key->family == CM_KEYFAM_ED25519 || ca->family == CM_KEYFAM_ED25519 ? "tls-client" : "aws-iot";
+}
+
+void cm_bench_say(const struct cm_bench_conf *c, const char *fmt, ...)
+{
+    char text[160];
+    va_list ap;
+
+    if (c->say == NULL)
+        return;
+    va_start(ap, fmt);
+    (void) vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->say(c->say_arg, text);
+}
+
+static struct cm_child child(const struct cm_stage *s, const char *const *argv)
+{
+    return (struct cm_child) {
+        .exe_fd = s->exe_fd, .dir_fd = s->place.fd, .argv = argv, .stop = s->conf->stop
+    };
+}
+
+static cm_err make_ca(const struct cm_stage *s, const struct cm_keyalg *ca, struct cm_error *err)
+{
+    char dir[NAME];
+    const char *const argv[] = { "certmill", "ca", "init", "--out", dir, "--key", ca->name, "--quiet", NULL };
+    const struct cm_child c = child(s, argv);
+    struct cm_child_use use;
+
+    (void) snprintf(dir, sizeof dir, "ca-%s", ca->name);
+    return cm_child_run(&c, &use, err);
+}
+
+cm_err cm_stage_open(struct cm_stage *s, const struct cm_bench_conf *conf, struct cm_bench_report *r,
+                     struct cm_error *err)
+{
+    *s = (struct cm_stage) { .conf = conf, .exe_fd = -1, .report = r };
+    s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (s->exe_fd < 0)
+        CM_FAIL(err, CM_E_IO, "can't open this very program (/proc/self/exe) to run it; is /proc mounted?");
+    s->open = true;
+    CM_TRY(cm_place_open(conf->out, &s->place, err));
+    for (size_t i = 0; i < conf->cas; i++)
+        CM_TRY(make_ca(s, conf->ca[i], err));
+    return CM_OK;
+}
+
+cm_err cm_stage_close(struct cm_stage *s, struct cm_error *err)
+{
+    if (!s->open)
+        return CM_OK;
+    cm_fd_close(&s->exe_fd);
+    s->open = false;
+    return cm_place_close(&s->place, err);
+}
+
+/* The child's own count must be ours; for a tar, how it was written goes into the report. */
+static cm_err read_result(struct cm_stage *s, const struct cm_child *c, const char *count, uint64_t devices,
+                          bool tar, struct cm_error *err)
+{
+    json_t *json = NULL;
+    const char *io = NULL, *note = NULL;
+    json_int_t got = -1;
+
+    CM_TRY(cm_child_json(c, &json, err));
+    (void) json_unpack(json, "{s?I s?s s?s}", count, &got, "io", &io, "io_note", &note);
+    if (tar && io != NULL)
+        (void) snprintf(s->report->io, sizeof s->report->io, "%s", io);
+    if (tar && note != NULL)
+        (void) snprintf(s->report->io_note, sizeof s->report->io_note, "%s", note);
+    json_decref(json);
+    if (got < 0 || (uint64_t) got != devices)
+        CM_FAIL(err, CM_E_LIMIT, "certmill %s was given %llu devices and reports %lld; run it by hand with --json",
+                c->argv[1], (unsigned long long) devices, (long long) got);
+    return CM_OK;
+}
+
+static cm_err figures(const struct cm_child_use *use, uint64_t devices, struct cm_bench_run *out,
+                      struct cm_error *err)
+{
+    const double cpu = use->user_s + use->system_s;
+
+    if (cpu <= 0 || use->wall_s <= 0)
+        CM_FAIL(err, CM_E_LIMIT, "the kernel counted no time for %llu devices; take more with --count",
+                (unsigned long long) devices);
+    *out = (struct cm_bench_run) { .devices = devices,
+                                   .user_s = use->user_s,
+                                   .system_s = use->system_s,
+                                   .wall_s = use->wall_s,
+                                   .rate = (double) devices / cpu,
+                                   .wall = (double) devices / use->wall_s,
+                                   .rss_kib = use->rss_kib };
+    return CM_OK;
+}
+
+/* An option of a rung, with the fleet's name in the place of {fleet}. */
+static void fill_in(const char *option, const char *fleet, char out[NAME])
+{
+    static const char mark[] = "{fleet}";
+    const char *at = strstr(option, mark);
+
+    if (at == NULL)
+        (void) snprintf(out, NAME, "%s", option);
+    else
+        (void) snprintf(out, NAME, "%.*s%s%s", (int) (at - option), option, fleet, at + sizeof mark - 1);
+}
+
+cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struct cm_bench_run *out,
+                     struct cm_error *err)
+{
+    char count[24], workers[12], cert[NAME], key[NAME], name[NAME], option[CM_RUNG_OPTIONS][NAME];
+    const char *argv[ARGV_MAX] = { "certmill", "mint", "--ca", cert, "--ca-key", key, "--key",
+                                   what->key->name, "--profile", cm_stage_profile(what->key, what->ca),
+                                   "--count", count, "--workers", workers, "--json", "--quiet" };
+    size_t n = 16;
+    struct cm_child_use use = { 0 };
+
+    (void) snprintf(count, sizeof count, "%llu", (unsigned long long) what->devices);
+    (void) snprintf(workers, sizeof workers, "%u", what->workers);
+    (void) snprintf(cert, sizeof cert, "ca-%s/ca.pem", what->ca->name);
+    (void) snprintf(key, sizeof key, "ca-%s/ca.key", what->ca->name);
+    if (what->rung->stored) {
+        (void) snprintf(name, sizeof name, "%s-%s", what->key->name, what->rung->name);
+        CM_TRY(cm_place_fleet(&s->place, name, what->devices * DEVICE_BYTES, s->fleet, err));
+        argv[n++] = "--out";
+        argv[n++] = s->fleet;
+        argv[n++] = "--plaintext-keys";
+    }
+    for (size_t i = 0; i < CM_RUNG_OPTIONS && what->rung->option[i] != NULL; i++) {
+        fill_in(what->rung->option[i], s->fleet, option[i]);
+        argv[n++] = option[i];
+    }
+    CM_ASSERT(n < ARGV_MAX);
+    struct cm_child c = child(s, argv);
+    CM_ASSERT(what->cpus <= s->conf->cpus);
+    c.cpus = s->conf->cpu + s->conf->cpus - what->cpus;
+    c.cpu_count = what->cpus;
+    CM_TRY(cm_child_run(&c, &use, err));
+    CM_TRY(read_result(s, &c, "devices", what->devices, what->rung == &cm_rungs[CM_RUNG_TAR], err));
+    return figures(&use, what->devices, out, err);
+}
+
+cm_err cm_stage_verify(struct cm_stage *s, uint64_t devices, struct cm_bench_run *out, struct cm_error *err)
+{
+    char workers[12];
+    const char *const argv[] = { "certmill", "verify", s->fleet,  "--workers",
+                                 workers,    "--json", "--quiet", NULL };
+    const struct cm_child c = child(s, argv);
+    struct cm_child_use use = { 0 };
+
+    (void) snprintf(workers, sizeof workers, "%u", s->conf->workers);
+    CM_TRY(cm_child_run(&c, &use, err));
+    CM_TRY(read_result(s, &c, "checked", devices, false, err));
+    return figures(&use, devices, out, err);
+}
+
+/* nftw hands its callback nothing of the caller's. */
+static struct cm_bench_bytes *counted;
+
+static int count_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    const uint64_t octets = kind == FTW_F ? (uint64_t) st->st_size : 0;
+    const char *name = path + ftw->base;
+
+    if (strstr(path, "/chains/") != NULL)
+        counted->chains += octets;
+    else if (strstr(path, "/keys/") != NULL)
+        counted->keys += octets;
+    else if (strcmp(name, "manifest.ndjson") == 0)
+        counted->manifest += octets;
+    else
+        counted->other += octets;
+    counted->blocks += 512 * (uint64_t) st->st_blocks;
+    return kind == FTW_DNR || kind == FTW_NS ? -1 : 0;
+}
+
+cm_err cm_stage_measure(const struct cm_stage *s, struct cm_bench_bytes *out, struct cm_error *err)
+{
+    char path[PATH_MAX + CM_PLACE_NAME];
+
+    (void) snprintf(path, sizeof path, "%s/%s", s->place.path, s->fleet);
+    counted = out;
+    if (nftw(path, count_one, 16, FTW_PHYS) != 0)
+        CM_FAIL(err, CM_E_IO, "can't look at all files of %s", path);
+    return CM_OK;
+}

@@ -1,0 +1,46 @@
+#ifndef CM_BENCH_STAGE_H
+#define CM_BENCH_STAGE_H
+
+#include "bench/bench.h"
+#include "bench/place.h"
+
+/* stage.h - where the measured processes run: a directory of their own with the CAs in
+ * it, and this very program, opened once.
+ */
+struct cm_stage {
+    const struct cm_bench_conf *conf;
+    struct cm_place place;
+    bool open;
+    int exe_fd;
+    char fleet[CM_PLACE_NAME]; /* the last one that was written */
+    struct cm_bench_report *report; /* gets io and io_note */
+};
+
+/* What to mint, and where it may run. */
+struct cm_stage_mint {
+    const struct cm_keyalg *key, *ca;
+    const struct cm_rung *rung;
+    uint64_t devices;
+    uint32_t workers;
+    size_t cpus; /* so many, the last of conf->cpu; 0: all */
+};
+
+CM_MUST_CHECK cm_err cm_stage_open(struct cm_stage *s, const struct cm_bench_conf *conf,
+                                   struct cm_bench_report *r, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what,
+                                   struct cm_bench_run *out, struct cm_error *err);
+/* `certmill verify` of the last fleet. */
+CM_MUST_CHECK cm_err cm_stage_verify(struct cm_stage *s, uint64_t devices, struct cm_bench_run *out,
+                                     struct cm_error *err);
+/* What the last fleet takes on disk; only the sizes are set. */
+CM_MUST_CHECK cm_err cm_stage_measure(const struct cm_stage *s, struct cm_bench_bytes *out,
+                                      struct cm_error *err);
+/* Removes everything. CM_E_IO: something is left; err says where, and that keys are in it. */
+CM_MUST_CHECK cm_err cm_stage_close(struct cm_stage *s, struct cm_error *err);
+
+/* Which shipped profile the certificates follow: AWS IoT knows no Ed25519. */
+const char *cm_stage_profile(const struct cm_keyalg *key, const struct cm_keyalg *ca);
+/* Progress, if anybody listens. */
+void cm_bench_say(const struct cm_bench_conf *c, const char *fmt, ...) CM_PRINTF(2, 3);
+
+#endif
