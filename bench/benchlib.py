@@ -1,4 +1,4 @@
-"""What compare and plot share: reading results, and telling machines apart.
+"""What compare and history share: reading results, and telling machines apart.
 
 A result is a dict with "case", "key", "at", "commit", "machine", "settings" and the figures: one line of a history
 (`certmill bench --keep`), or one entry of a `certmill bench --json` object with what the object says of all."""
@@ -8,10 +8,10 @@ import re
 import sys
 
 HISTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "history.ndjson")
-CASES = ["floor", "engine", "tar", "tree", "wall", "rss", "verify"]
-# What must agree for two figures to be comparable, besides case, key and the CA's key.
+CASES = ["floor", "engine", "tar", "tree", "wall", "scale", "ladder", "keytime", "bytes", "rss", "verify"]
+# What must agree for two figures to be comparable, besides case, key, the CA's key and what was measured.
 MACHINE = ["processor", "processors", "kernel", "libcrypto", "build", "filesystem", "disk"]
-SETTINGS = ["size", "ca", "workers", "io"]
+SETTINGS = ["size", "workers", "io"]
 
 
 class Unreadable(Exception):
@@ -65,6 +65,21 @@ def select(what, history):
 def order(result):
     """Sorts as the program's tables do: by case, then in the order in which keys first came."""
     return CASES.index(result["case"]) if result["case"] in CASES else len(CASES)
+
+
+def ca_of(result):
+    """The CA's key: lines of version 1 have it in their settings. "": no CA takes part."""
+    return result.get("ca", result["settings"].get("ca", ""))
+
+
+def pair(result):
+    ca = ca_of(result)
+    return f"{result['key']}/{ca}" if ca else result["key"]
+
+
+def identity(result):
+    """What two results must have in common to be compared."""
+    return result["case"], pair(result), result.get("what", "")
 
 
 def number(v):

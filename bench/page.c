@@ -43,7 +43,7 @@ static void put_unit(const char *unit, FILE *out)
 /* gnuplot gives the same names to parts of every picture; in one page each has to have its own. */
 static void put_svg(const char *svg, const char *name, FILE *out)
 {
-    static const char *const before[] = { "id='gp", "'#gp", "id='", "url(#" };
+    static const char *const before[] = { " id='", " id=\"", "href='#", "url(#" };
     const char *at = strstr(svg, "<svg");
 
     while (at != NULL && *at != '\0') {
@@ -54,9 +54,8 @@ static void put_svg(const char *svg, const char *name, FILE *out)
             (void) fputc(*at++, out);
             continue;
         }
-        const size_t len = strlen(before[i]) - (i < 2 ? 2 : 0);
-        (void) fprintf(out, "%.*s%s-", (int) len, at, name);
-        at += len;
+        (void) fprintf(out, "%s%s-", before[i], name);
+        at += strlen(before[i]);
     }
 }
 

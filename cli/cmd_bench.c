@@ -121,7 +121,7 @@ static void choose_sizes(const struct opts *o, struct cm_bench_conf *c)
     c->count = o->count > 0 ? o->count : o->smoke ? 100 : 0;
     c->rsa_keys = o->full ? 400 : 0;
     c->keytime_s = 20 * c->seconds;
-    c->keytime_n = o->smoke ? 200 : 4000;
+    c->keytime_n = o->smoke ? 200 : o->full ? 10000 : 1000;
     c->rss[0] = o->smoke ? 100 : 20000;
     c->rss[1] = o->smoke ? 300 : o->full ? 1000000 : 100000;
 }

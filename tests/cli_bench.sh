@@ -51,7 +51,8 @@ clean
 expect 0 "FLOOR" "$certmill" bench --smoke --quiet --out work --keep history.ndjson
 cp out.txt table.txt
 clean
-for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "WALL CLOCK" "MEMORY" "VERIFY" "P-256" "Ed25519" "ratio" "CA key P-256"; do
+for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "SCALING" "LADDER" "TIME OF A KEY" "BYTES" "MEMORY" "VERIFY" \
+    "P-256" "Ed25519" "ratio" "CA key" "tar, not synced"; do
     expect 0 "$words" cat table.txt
 done
 
@@ -72,12 +73,13 @@ def whole(run, floor):
 
 with open("one.json") as f:
     o = json.load(f)
-assert o["format"] == "certmill-bench" and o["version"] == 1 and o["complete"] is True
-assert o["settings"]["size"] == "smoke" and o["settings"]["ca"] == "P-256" and o["settings"]["io"]
-for k in ("processor", "processors", "kernel", "libcrypto", "build", "filesystem", "disk"):
+assert o["format"] == "certmill-bench" and o["version"] == 2 and o["complete"] is True
+assert o["settings"]["size"] == "smoke" and o["settings"]["io"] and len(o["settings"]["cases"]) == 10
+for k in ("processor", "processors", "kernel", "libcrypto", "libc", "build", "filesystem", "disk"):
     assert o["machine"][k], k
-by = {(r["case"], r["key"]): r for r in o["results"]}
+by = {(r["case"], r["key"], *filter(None, [r.get("what")])): r for r in o["results"]}
 assert len(by) == len(o["results"])
+assert all(r.get("ca", "P-256") == "P-256" for r in o["results"])
 for key in ("P-256", "Ed25519"):
     floor = by["floor", key]
     assert floor["generate_us"] > 0 and floor["sign_us"] > 0 and floor["keys"] > 0 and floor["chunks"] == 4
@@ -93,33 +95,87 @@ for key in ("P-256", "Ed25519"):
         assert 0 < r["ratio_min"] <= r["ratio"] <= r["ratio_max"] and r["ratio_pooled"] > 0
         # Only RSA keys are timed one by one.
         assert near(r["ratio_low"], r["ratio_pooled"]) and near(floor["rate_low"], floor["rate_high"])
-    wall = by["wall", key]
-    for run in wall["one_runs"] + wall["all_runs"]:
-        whole(run, floor)
-    speedups = [a["wall"] / b["wall"] for a, b in zip(wall["all_runs"], wall["one_runs"])]
-    assert near(wall["speedup"], statistics.median(speedups)), wall
+    # One worker, as many as there are processors, and the powers of two between.
+    scale = [r for r in o["results"] if r["case"] == "scale" and r["key"] == key]
+    most = o["machine"]["processors"]
+    assert [r["workers"] for r in scale] == sorted({2 ** i for i in range(11) if 2 ** i < most} | {most}), scale
+    for r in scale:
+        assert r["processors"] == r["workers"] and r["what"] == str(r["workers"])
+        for run in r["runs"]:
+            whole(run, floor)
+        times = [a["wall"] / b["wall"] for a, b in zip(r["runs"], scale[0]["runs"])]
+        assert near(r["speedup"], statistics.median(times)), r
+        assert near(r["speedup_min"], min(times)) and near(r["speedup_max"], max(times)), r
+    for generator in ("libcrypto", "own"):
+        t = by["keytime", key, generator]
+        known = [t[p] for p in ("min_us", "p50_us", "p90_us", "p95_us", "p99_us", "max_us") if t[p] is not None]
+        assert known == sorted(known) and known[0] > 0 and t["min_us"] <= t["mean_us"] <= t["max_us"], t
+        assert (t["p99_us"] is None) == (t["samples"] < 100) and t["keys"] == t["samples"] * t["batch"], t
+        assert sum(bin["samples"] for bin in t["histogram"]) == t["samples"], t
+        assert t["histogram"][0]["from_us"] <= t["min_us"] and t["max_us"] <= t["histogram"][-1]["to_us"], t
+    # Keys are the same whatever the layout; a tar pads them, a tree gives each a file, which takes whole blocks.
+    tar, tree = by["bytes", key, "tar"], by["bytes", key, "tree"]
+    for b in (tar, tree):
+        parts = sum(b[p] for p in ("chain_bytes", "key_bytes", "row_bytes", "other_bytes"))
+        assert b["devices"] == 100 and near(b["total_bytes"], parts) and b["disk_bytes"] > 0, b
+    assert tree["key_bytes"] < tar["key_bytes"] and tree["chain_bytes"] < tar["chain_bytes"], (tar, tree)
+    assert tree["disk_bytes"] >= tree["total_bytes"]
+ladder = [r for r in o["results"] if r["case"] == "ladder"]
+assert [r["what"] for r in ladder[:4]] == ["none", "tar-unsynced", "tar", "tree"] and {r["key"] for r in ladder} == {"P-256"}
+rungs = {r["what"]: r for r in ladder}
+for r in ladder:
+    cost = [1e6 * (run["user_s"] + run["system_s"]) / run["devices"] for run in r["runs"]]
+    assert near(r["cpu_us"], statistics.median(cost)), r
+    if r["over"] is None:
+        assert r["step_us"] is None
+        continue
+    below = [1e6 * (run["user_s"] + run["system_s"]) / run["devices"] for run in rungs[r["over"]]["runs"]]
+    step = [a - b for a, b in zip(cost, below)]
+    assert abs(r["step_us"] - statistics.median(step)) < 1e-4 * cost[0], r
+# What is measured once is told twice.
+assert rungs["tar"]["runs"] == by["tar", "P-256"]["runs"] and rungs["none"]["runs"] == by["engine", "P-256"]["runs"]
 verify = by["verify", "P-256"]
 assert near(verify["times"], statistics.median(run["floor"] / run["rate"] for run in verify["runs"])), verify
-assert 0 < verify["mul_us"] < verify["verify_us"] < verify["us"] and len(verify["runs"]) == 2, verify
-sizes = by["rss", "P-256"]["sizes"]
-assert len(sizes) == 2 and sizes[0]["devices"] < sizes[1]["devices"] and all(s["rss_kib"] > 0 for s in sizes)
+assert 0 < verify["mul_us"] < verify["verify_us"] < verify["cpu_us"] and len(verify["runs"]) == 2, verify
+sizes = [r for r in o["results"] if r["case"] == "rss"]
+assert [s["devices"] for s in sizes] == [100, 300] and all(s["rss_kib"] > 0 for s in sizes)
 
 with open("history.ndjson") as f:
     lines = [json.loads(line) for line in f]
 assert len(lines) == 2 * len(o["results"]), len(lines)
-assert [(r["case"], r["key"]) for r in lines[:len(by)]] == list(by)
+assert [(r["case"], r["key"], *filter(None, [r.get("what")])) for r in lines[:len(by)]] == list(by)
 for line in lines:
     assert line["at"] and line["commit"] and line["machine"] == o["machine"]
-print(len(lines), "lines")
+print(len(o["results"]), "results")
 P
-expect 0 "24 lines" python3 check.py
+expect 0 "results" python3 check.py
+lines=$(sed 's/ results//' out.txt)
 
 # One case alone; no child is needed for the floor, and no directory.
 expect 0 "FLOOR" "$certmill" bench --smoke --key p-256 --case floor --quiet --out work
 unsaid ENGINE
 unsaid TAR
-expect 0 "RSA-2048" "$certmill" bench --smoke --key P-256 --case engine --ca-key-alg RSA-2048 --out work
 expect 0 "Ed25519" "$certmill" bench --smoke --key P-384 --case engine --runs 1 --ca-key-alg Ed25519 --out work
+# Each key below each CA; what takes one CA takes the first.
+expect 0 "" "$certmill" bench --smoke --json --key P-256 --key P-384 --ca-key-alg RSA-2048 --ca-key-alg P-384 \
+    --case engine --case bytes --case scale --runs 1 --out work
+cp out.txt matrix.json
+cat >matrix.py <<'P'
+import json
+with open("matrix.json") as f:
+    results = json.load(f)["results"]
+pairs = [(k, c) for k in ("P-256", "P-384") for c in ("RSA-2048", "P-384")]
+for case in ("floor", "engine"):
+    assert [(r["key"], r["ca"]) for r in results if r["case"] == case] == pairs, case
+assert [(r["key"], r["ca"]) for r in results if r["case"] == "bytes"] == [p for p in pairs for _ in "12"]
+assert {(r["key"], r["ca"]) for r in results if r["case"] == "scale"} == {("P-256", "RSA-2048"), ("P-384", "RSA-2048")}
+# An RSA signature takes longer than one on P-384, and is longer: the CAs are not mixed up.
+chain = {(r["key"], r["ca"]): r["chain_bytes"] for r in results if r["case"] == "bytes" and r["what"] == "tree"}
+assert chain["P-256", "RSA-2048"] > chain["P-256", "P-384"] + 300, chain
+assert {r["signature"] for r in results if r["case"] == "engine" and r["ca"] == "P-384"} == {"ecdsa-with-SHA384"}
+print("matrix")
+P
+expect 0 "matrix" python3 matrix.py
 clean
 
 # RSA is judged at the low end: over the high end of the floor's interval.
@@ -142,25 +198,34 @@ clean
 
 # What was kept is compared: two measurements, by lines, by time, and as files; and drawn.
 compare=(python3 "$source/bench/compare" --history history.ndjson)
-expect 0 "tar     P-256     to floor" "${compare[@]}" 1-12 13-24
+half="1-$lines $((lines + 1))-$((2 * lines))"
+# shellcheck disable=SC2086 # two words
+expect 0 "ladder  P-256/P-256       tar-unsynced" "${compare[@]}" $half
 unsaid "NOT THE SAME"
-expect 0 "only in B: " "${compare[@]}" 1 13-24
+expect 0 "only in B: " "${compare[@]}" 1 1-9
 expect 0 "+0.0 %" "${compare[@]}" 2 2
 expect 0 "floor" "${compare[@]}" one.json history.ndjson
-sed '13,$s/"processors":[0-9]*/"processors":4711/' history.ndjson >other.ndjson
-expect 0 "processors: " python3 "$source/bench/compare" --history other.ndjson 1-12 13-24
-expect 0 "NOT THE SAME MACHINE" python3 "$source/bench/compare" --history other.ndjson 1-12 13-24
+sed "$((lines + 1)),\$s/\"online\":/\"build\":\"another\",&/" history.ndjson |
+    sed 's/"build":"another",\(.*\)"build":"[^"]*"/"build":"another",\1"was":"x"/' >other.ndjson
+# shellcheck disable=SC2086
+expect 0 "build: " python3 "$source/bench/compare" --history other.ndjson $half
+# shellcheck disable=SC2086
+expect 0 "NOT THE SAME MACHINE" python3 "$source/bench/compare" --history other.ndjson $half
 expect 2 "no such line, date or commit" "${compare[@]}" nowhere 1
 expect 2 "no case and key is in both" "${compare[@]}" 1 2
-expect 0 "" python3 "$source/bench/plot" --out picture.svg history.ndjson
-expect 0 "</svg>" cat picture.svg
-expect 0 "picture.svg" python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1]); print(sys.argv[1])' picture.svg
-expect 2 "certmill bench --keep FILE makes one" python3 "$source/bench/plot" nothing.ndjson
+if command -v gnuplot >/dev/null; then
+    expect 0 "" python3 "$source/bench/history" --out picture.svg history.ndjson
+    expect 0 "</svg>" cat picture.svg
+    expect 0 "picture.svg" python3 -c 'import sys, xml.dom.minidom as m; m.parse(sys.argv[1]); print(sys.argv[1])' picture.svg
+    expect 2 "there are: floor" python3 "$source/bench/history" --case tree <(head -n 1 history.ndjson)
+fi
+expect 2 "certmill bench --keep FILE makes one" python3 "$source/bench/history" nothing.ndjson
 
 # Refusals name the thing and the next step.
 expect 2 "there are: P-256" "$certmill" bench --key P-257
 expect 2 "did you mean tree" "$certmill" bench --case tre
-expect 2 "there are: P-256" "$certmill" bench --ca-key-alg x
+expect 2 "there are: P-256" "$certmill" bench --ca-key-alg P-256 --ca-key-alg x
+expect 2 "--ca-key-alg: P-256 was given twice" "$certmill" bench --ca-key-alg P-256 --ca-key-alg secp256r1
 expect 2 "say it once" "$certmill" bench --key P-256 --key prime256v1
 expect 2 "contradict" "$certmill" bench --smoke --full
 expect 3 "make it, or name another" "$certmill" bench --smoke --out nowhere

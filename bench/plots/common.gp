@@ -18,4 +18,6 @@ small = "DejaVu Sans,".(kind eq "svg" ? 11 : 8)
 set border 3 linecolor rgb "#9ca3af"
 set tics nomirror scale 0.5 textcolor rgb black
 set grid xtics ytics mxtics linetype 1 linecolor rgb "#d1d5db" linewidth 1, linetype 1 linecolor rgb "#eef0f3" linewidth 1
-set label 99 where at screen 0.5, screen 0.0 center offset 0, 0.8 font small textcolor rgb grey
+# To be evaluated when width and height are known.
+begin(kind) = terminal(kind).sprintf("; set output '%s.%s'; set label 99 where at screen 0.5, %g center font small " \
+                                     ."textcolor rgb grey", name, kind, 12.0 / height)

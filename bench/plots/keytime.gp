@@ -1,13 +1,12 @@
 
 width = 1080
 panel = 190.0
-height = 118 + panel * rows
+height = 134 + panel * rows
 colour(nth) = word("#9ca3af ".blue, nth + 1)
 stats "keytime.dat" index 1 using ($3 / 1000) name "from" nooutput
 stats "keytime.dat" index 1 using ($4 / 1000) name "to" nooutput
 stats "keytime.dat" index 1 using 5 name "share" nooutput
-eval terminal(kind)
-set output name.".".kind
+eval begin(kind)
 set multiplot
 set lmargin at screen 0.08
 set rmargin at screen 0.97
@@ -18,7 +17,7 @@ set format x "%g"
 set ylabel "% of samples"
 set key at screen 0.5, screen 1 - 12.0 / height center top horizontal maxrows 1 samplen 2
 do for [row = 0:rows - 1] {
-    eval margins(62 + panel * row, height - panel * (row + 1) - 28)
+    eval margins(62 + panel * row, height - panel * (row + 1) - 26)
     set title word(row_names, row + 1) offset 0, -0.6
     if (row == rows - 1) { set xlabel "milliseconds of processor time for a key (log scale)" }
     plot for [i = 0:series - 1] "keytime.dat" index 1 \

@@ -1,13 +1,12 @@
 
 width = 1080
-height = 160 + 52 * series
+height = 176 + 52 * series
 step(us) = us eq "NaN" ? "" : sprintf("  (%+.1f)", real(us))
 stats "ladder.dat" using 7 name "cost" nooutput
 stats "ladder.dat" using 11 name "wall" nooutput
-eval terminal(kind)
-set output name.".".kind
+eval begin(kind)
 set multiplot
-eval margins(50, 80)
+eval margins(50, 96)
 set yrange [series - 0.5:-0.5]
 set style fill solid 1 border rgb "#374151"
 set grid noytics
