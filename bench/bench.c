@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-const char *const cm_bench_case_names[CM_BENCH_CASES + 1] = { "floor",  "engine",  "tar",   "tree", "scale",
-                                                              "ladder", "keytime", "bytes", "rss",  "verify",
-                                                              NULL };
+const char *const cm_bench_case_names[CM_BENCH_CASES + 1] = { "floor", "engine", "tar",     "tree",
+                                                              "scale", "ladder", "keytime", "bytes",
+                                                              "rss",   "verify", NULL };
 
 int cm_bench_cpu(const struct cm_bench_conf *c)
 {

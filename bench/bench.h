@@ -148,7 +148,7 @@ struct cm_bench_check {
 struct cm_bench_report {
     const struct cm_bench_conf *conf;
     struct cm_machine machine;
-    char io[96], io_note[200]; /* how segments were written */
+    char io[96], io_note[200];  /* how segments were written */
     struct cm_bench_pair *pair; /* keys × CAs */
     size_t pairs;               /* begun; the last may not be done */
     struct cm_keytime keytime[CM_BENCH_KEYS_MAX * CM_KEYTIME_MAKERS];

@@ -163,8 +163,7 @@ cm_err cm_child_run(const struct cm_child *c, struct cm_child_use *use, struct c
     cm_err rc = CM_OK;
 
     if (out < 0 || errfd < 0)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write where %s is to run (is the disk full?)",
-                     c->argv[0]);
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write where %s is to run (is the disk full?)", c->argv[0]);
     else
         rc = run(c, out, errfd, use, err);
     cm_fd_close(&out);

@@ -17,10 +17,10 @@ struct json_t;
  * as the two others.
  */
 struct cm_child {
-    int exe_fd;       /* of the program: the same one throughout, whatever make does meanwhile; -1: as PATH says */
-    int dir_fd;       /* its working directory */
-    const int *cpus;  /* the only processors that it may use, as with taskset; */
-    size_t cpu_count; /* 0: those that this process may */
+    int exe_fd; /* of the program: the same one throughout, whatever make does meanwhile; -1: as PATH says */
+    int dir_fd; /* its working directory */
+    const int *cpus;         /* the only processors that it may use, as with taskset; */
+    size_t cpu_count;        /* 0: those that this process may */
     const char *const *argv; /* NULL-terminated; argv[0] is the program */
     volatile sig_atomic_t *stop;
 };

@@ -133,12 +133,14 @@ static void put_value(const json_t *v, FILE *out)
 /* A figure of the round's, where there is a round, and else of the result's; the names are the result's. */
 static void put_row(const json_t *report, const json_t *result, size_t round, FILE *out)
 {
-    static const char *const names[] = { "case", "key", "ca", "what", "signature", "profile", "workers", "processors" };
+    static const char *const names[] = { "case",      "key",     "ca",      "what",
+                                         "signature", "profile", "workers", "processors" };
     const json_t *run = round > 0 ? json_array_get(json_object_get(result, "runs"), round - 1) : NULL;
 
     for (size_t i = 0; i < CM_COUNT(common); i++) {
         const char *object = common[i].object;
-        put_value(json_object_get(object != NULL ? json_object_get(report, object) : report, common[i].name), out);
+        put_value(json_object_get(object != NULL ? json_object_get(report, object) : report, common[i].name),
+                  out);
         (void) fputc(',', out);
     }
     for (size_t i = 0; i < CM_COUNT(figures); i++) {
@@ -175,7 +177,8 @@ void cm_bench_csv(const json_t *report, FILE *out)
 enum { NAME_MAX_OCTETS = 58 }; /* what cm_file_replace can put .part behind */
 
 /* The directory of a path, opened, and the rest of it. */
-static cm_err open_parent(const char *path, char dir[PATH_MAX], const char **name, int *fd, struct cm_error *err)
+static cm_err open_parent(const char *path, char dir[PATH_MAX], const char **name, int *fd,
+                          struct cm_error *err)
 {
     const char *slash = strrchr(path, '/');
     const size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t) (slash - path);

@@ -189,8 +189,8 @@ static cm_err write_script(const json_t *report, const struct plot *p, const str
     char file[32];
 
     CM_TRY(cm_textfile_open(&text, err));
-    (void) fprintf(text.out, "# Draws %s.png, or %s.svg: gnuplot -e \"kind = 'svg'\" %s.gp\nname = \"%s\"\n", p->name,
-                   p->name, p->name, p->name);
+    (void) fprintf(text.out, "# Draws %s.png, or %s.svg: gnuplot -e \"kind = 'svg'\" %s.gp\nname = \"%s\"\n",
+                   p->name, p->name, p->name, p->name);
     (void) fprintf(text.out, "rows = %zu\nseries = %zu\n", rows->count, series->count);
     put_words("row_names", rows, text.out);
     put_words("series_names", series, text.out);
@@ -244,7 +244,8 @@ bool cm_draw_possible(void)
     return false;
 }
 
-/* Does the file end as its format does, and is it durable? gnuplot does not look at every write of its own. */
+/* Does the file end as its format does, and is it durable? gnuplot does not look at every write of its own.
+ */
 static bool is_whole(int dirfd, const char *name, const void *want, size_t len)
 {
     uint8_t end[16];

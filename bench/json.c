@@ -22,9 +22,9 @@ static json_t *settings_json(const struct cm_bench_report *r)
     for (size_t i = 0; i < CM_BENCH_CASES; i++)
         if (c->wanted[i])
             (void) json_array_append_new(cases, json_string(cm_bench_case_names[i]));
-    return json_pack("{s:o s:s s:i s:f s:I s:i s:s s:s s:f}", "cases", cases, "size", c->size, "rounds", (int) c->runs, "seconds",
-                     c->seconds, "count", (json_int_t) c->count, "workers", (int) c->workers, "io", r->io,
-                     "io_note", r->io_note, "load", r->machine.load);
+    return json_pack("{s:o s:s s:i s:f s:I s:i s:s s:s s:f}", "cases", cases, "size", c->size, "rounds",
+                     (int) c->runs, "seconds", c->seconds, "count", (json_int_t) c->count, "workers",
+                     (int) c->workers, "io", r->io, "io_note", r->io_note, "load", r->machine.load);
 }
 
 static double mean_us(double seconds, uint64_t n)
@@ -37,19 +37,20 @@ static json_t *floor_json(const struct cm_bench_pair *p)
     const struct cm_floor_sample *t = &p->total;
     const struct cm_interval interval = cm_floor_interval(t);
 
-    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor", "key",
-                     p->key->name, "ca", p->ca->name, "signature", p->signature, "rate", cm_floor_rate(t),
-                     "rate_median", p->floor.median, "rate_min", p->floor.min, "rate_max", p->floor.max,
-                     "rate_mad", p->floor.mad, "rate_low", interval.low, "rate_high", interval.high,
-                     "generate_us", mean_us(t->key_s, t->keys), "sign_us", mean_us(t->sign_s, t->signs), "keys",
-                     (json_int_t) t->keys, "signatures", (json_int_t) t->signs, "chunks", (int) p->chunks);
+    return json_pack("{s:s s:s s:s s:s s:f s:f s:f s:f s:f s:f s:f s:f s:f s:I s:I s:i}", "case", "floor",
+                     "key", p->key->name, "ca", p->ca->name, "signature", p->signature, "rate",
+                     cm_floor_rate(t), "rate_median", p->floor.median, "rate_min", p->floor.min, "rate_max",
+                     p->floor.max, "rate_mad", p->floor.mad, "rate_low", interval.low, "rate_high",
+                     interval.high, "generate_us", mean_us(t->key_s, t->keys), "sign_us",
+                     mean_us(t->sign_s, t->signs), "keys", (json_int_t) t->keys, "signatures",
+                     (json_int_t) t->signs, "chunks", (int) p->chunks);
 }
 
 static json_t *run_json(const struct cm_bench_run *u)
 {
     return json_pack("{s:I s:f s:f s:f s:f s:f s:f s:f s:i}", "devices", (json_int_t) u->devices, "user_s",
-                     u->user_s, "system_s", u->system_s, "wall_s", u->wall_s, "rate", u->rate, "wall", u->wall,
-                     "floor", u->floor, "ratio", u->ratio, "rss_kib", (int) u->rss_kib);
+                     u->user_s, "system_s", u->system_s, "wall_s", u->wall_s, "rate", u->rate, "wall",
+                     u->wall, "floor", u->floor, "ratio", u->ratio, "rss_kib", (int) u->rss_kib);
 }
 
 static json_t *runs_json(const struct cm_bench_run *run, size_t count)
@@ -97,20 +98,21 @@ static json_t *spread_json(const char *name, const struct cm_spread *s)
 }
 
 /* What every series of mint has, as a result of that case. */
-static json_t *series_json(const char *of_case, const struct cm_bench_pair *p, const struct cm_bench_series *s)
+static json_t *series_json(const char *of_case, const struct cm_bench_pair *p,
+                           const struct cm_bench_series *s)
 {
     json_t *json = json_pack("{s:s s:s s:s s:s s:s s:i s:i s:I}", "case", of_case, "key", p->key->name, "ca",
-                             p->ca->name, "signature", p->signature, "profile", cm_stage_profile(p->key, p->ca),
-                             "workers", (int) s->workers, "processors", (int) s->cpus, "devices",
-                             (json_int_t) s->run[0].devices);
+                             p->ca->name, "signature", p->signature, "profile",
+                             cm_stage_profile(p->key, p->ca), "workers", (int) s->workers, "processors",
+                             (int) s->cpus, "devices", (json_int_t) s->run[0].devices);
 
     json = with(json, spread_json("rate", &s->rate));
     json = with(json, spread_json("ratio", &s->ratio));
     json = with(json, spread_json("cpu_us", &s->cpu_us));
     json = with(json, spread_json("wall", &s->wall));
-    return with(json, json_pack("{s:f s:f s:f s:f s:f s:o}", "floor", s->floor.median, "ratio_mad", s->ratio.mad,
-                                "ratio_pooled", s->pooled, "ratio_low", s->pooled_low, "system_percent",
-                                system_percent(s), "runs", runs_json(s->run, s->count)));
+    return with(json, json_pack("{s:f s:f s:f s:f s:f s:o}", "floor", s->floor.median, "ratio_mad",
+                                s->ratio.mad, "ratio_pooled", s->pooled, "ratio_low", s->pooled_low,
+                                "system_percent", system_percent(s), "runs", runs_json(s->run, s->count)));
 }
 
 static json_t *scale_json(const struct cm_bench_pair *p, const struct cm_bench_series *s)
@@ -150,10 +152,10 @@ static json_t *bins_json(const struct cm_keytime *t)
     json_t *list = json_array();
 
     for (size_t i = 0; i < CM_KEYTIME_BINS && list != NULL; i++)
-        if (t->bin[i] > 0 && json_array_append_new(list, json_pack("{s:f s:f s:i}", "from_us",
-                                                                   cm_keytime_bin_us(i), "to_us",
-                                                                   cm_keytime_bin_us(i + 1), "samples",
-                                                                   (int) t->bin[i])) != 0) {
+        if (t->bin[i] > 0 &&
+            json_array_append_new(list, json_pack("{s:f s:f s:i}", "from_us", cm_keytime_bin_us(i), "to_us",
+                                                  cm_keytime_bin_us(i + 1), "samples", (int) t->bin[i])) !=
+                0) {
             json_decref(list);
             list = NULL;
         }
@@ -162,10 +164,11 @@ static json_t *bins_json(const struct cm_keytime *t)
 
 static json_t *keytime_json(const struct cm_keytime *t)
 {
-    json_t *json = json_pack("{s:s s:s s:s s:I s:I s:i s:f s:f s:f s:o}", "case", "keytime", "key", t->key->name,
-                             "what", cm_keytime_name(t->maker), "samples", (json_int_t) t->samples, "keys",
-                             (json_int_t) t->keys, "batch", (int) t->batch, "min_us", t->min_us, "mean_us",
-                             t->mean_us, "max_us", t->max_us, "histogram", bins_json(t));
+    json_t *json =
+        json_pack("{s:s s:s s:s s:I s:I s:i s:f s:f s:f s:o}", "case", "keytime", "key", t->key->name, "what",
+                  cm_keytime_name(t->maker), "samples", (json_int_t) t->samples, "keys", (json_int_t) t->keys,
+                  "batch", (int) t->batch, "min_us", t->min_us, "mean_us", t->mean_us, "max_us", t->max_us,
+                  "histogram", bins_json(t));
 
     for (size_t i = 0; i < CM_KEYTIME_PERCENTILES; i++) {
         const double us = t->percentile_us[i];
@@ -181,9 +184,9 @@ static json_t *bytes_json(const struct cm_bench_bytes *b)
     const double n = (double) b->devices;
     const uint64_t all = b->chains + b->keys + b->manifest + b->other;
 
-    return json_pack("{s:s s:s s:s s:s s:I s:f s:f s:f s:f s:f s:f}", "case", "bytes", "key", b->key->name, "ca",
-                     b->ca->name, "what", b->rung->name, "devices", (json_int_t) b->devices, "chain_bytes",
-                     (double) b->chains / n, "key_bytes", (double) b->keys / n, "row_bytes",
+    return json_pack("{s:s s:s s:s s:s s:I s:f s:f s:f s:f s:f s:f}", "case", "bytes", "key", b->key->name,
+                     "ca", b->ca->name, "what", b->rung->name, "devices", (json_int_t) b->devices,
+                     "chain_bytes", (double) b->chains / n, "key_bytes", (double) b->keys / n, "row_bytes",
                      (double) b->manifest / n, "other_bytes", (double) b->other / n, "total_bytes",
                      (double) all / n, "disk_bytes", (double) b->blocks / n);
 }
@@ -205,9 +208,9 @@ static json_t *check_json(const struct cm_bench_report *r)
     return json_pack("{s:s s:s s:s s:i s:I s:f s:f s:f s:f s:f s:f s:f s:f s:i s:o}", "case", "verify", "key",
                      c->key->name, "ca", r->conf->ca[0]->name, "workers", (int) r->conf->workers, "devices",
                      (json_int_t) c->run[0].devices, "cpu_us", 1e6 / c->rate.median, "floor_us",
-                     1e6 / c->floor.median, "verify_us", mean_us(c->total.verify_s, c->total.devices), "mul_us",
-                     mean_us(c->total.mul_s, c->total.devices), "times", c->times.median, "times_min",
-                     c->times.min, "times_max", c->times.max, "wall", c->wall.median, "rss_kib",
+                     1e6 / c->floor.median, "verify_us", mean_us(c->total.verify_s, c->total.devices),
+                     "mul_us", mean_us(c->total.mul_s, c->total.devices), "times", c->times.median,
+                     "times_min", c->times.min, "times_max", c->times.max, "wall", c->wall.median, "rss_kib",
                      (int) c->run[c->count - 1].rss_kib, "runs", runs_json(c->run, c->count));
 }
 
@@ -224,8 +227,9 @@ static int append_pair(const struct cm_bench_report *r, const struct cm_bench_pa
 
     for (size_t i = 0; i < CM_COUNT(modes); i++)
         if (wanted[modes[i].of])
-            failed |= json_array_append_new(list, series_json(cm_bench_case_names[modes[i].of], p,
-                                                              cm_bench_series_of(r, p, &cm_rungs[modes[i].rung])));
+            failed |=
+                json_array_append_new(list, series_json(cm_bench_case_names[modes[i].of], p,
+                                                        cm_bench_series_of(r, p, &cm_rungs[modes[i].rung])));
     for (size_t i = 0; wanted[CM_BENCH_SCALE] && cm_bench_scale_at(r->conf, i) > 0; i++) {
         const struct cm_bench_series *s = cm_bench_scale_of(p, cm_bench_scale_at(r->conf, i));
         if (s != NULL)
@@ -269,7 +273,8 @@ json_t *cm_bench_json(const struct cm_bench_report *r)
                      results_json(r));
 }
 
-static cm_err keep_line(const json_t *common, json_t *result, FILE *out, const char *path, struct cm_error *err)
+static cm_err keep_line(const json_t *common, json_t *result, FILE *out, const char *path,
+                        struct cm_error *err)
 {
     json_t *line = json_copy((json_t *) (uintptr_t) common); /* which jansson only reads */
 

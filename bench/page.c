@@ -204,29 +204,39 @@ static void put_top(const json_t *report, bool drawn, FILE *out)
                  "<title>certmill: what a device identity costs here</title>\n<style>\n",
                  out);
     (void) fputs(cm_bench_text_of("page"), out);
-    (void) fputs("</style>\n</head>\n<body>\n<h1>What a device identity costs here</h1>\n<p class=\"where\">", out);
+    (void) fputs("</style>\n</head>\n<body>\n<h1>What a device identity costs here</h1>\n<p class=\"where\">",
+                 out);
     for (size_t i = 0; cm_bench_heading(report, i, line, sizeof line); i++) {
         put_text(line, out);
         (void) fputs("<br>\n", out);
     }
-    (void) fputs("</p>\n<p>Measured by <code>certmill bench</code>. The floor is what libcrypto needs at least for one "
-                 "certificate: a key and a signature by its EVP interface, and nothing else. Everything that certmill is "
-                 "measured at is whole processes, from start to end, and is set against the floor of the same round, so "
-                 "that a machine that drifts drifts under both. Figures are medians of the rounds; [ ] holds the least "
-                 "and the most. Pointing at a figure shows it in full; <code>bench.csv</code> and <code>bench.json</code> "
+    (void) fputs("</p>\n<p>Measured by <code>certmill bench</code>. The floor is what libcrypto needs at "
+                 "least for one "
+                 "certificate: a key and a signature by its EVP interface, and nothing else. Everything that "
+                 "certmill is "
+                 "measured at is whole processes, from start to end, and is set against the floor of the "
+                 "same round, so "
+                 "that a machine that drifts drifts under both. Figures are medians of the rounds; [ ] holds "
+                 "the least "
+                 "and the most. Pointing at a figure shows it in full; <code>bench.csv</code> and "
+                 "<code>bench.json</code> "
                  "hold all of them, each round's too.</p>\n",
                  out);
     if (!drawn)
-        (void) fputs("<p class=\"note\">There are no plots here because gnuplot was not installed. With it (Debian: "
-                     "<code>apt-get install gnuplot-nox</code>) this draws them, beside this page: <code>for f in *.gp; "
-                     "do gnuplot \"$f\"; done</code></p>\n",
-                     out);
+        (void) fputs(
+            "<p class=\"note\">There are no plots here because gnuplot was not installed. With it (Debian: "
+            "<code>apt-get install gnuplot-nox</code>) this draws them, beside this page: <code>for f in "
+            "*.gp; "
+            "do gnuplot \"$f\"; done</code></p>\n",
+            out);
     if (cm_bench_scattered(report))
-        (void) fputs("<p class=\"note\">The time of an RSA key is a matter of luck: some have fewer than 100 keys here, "
+        (void) fputs("<p class=\"note\">The time of an RSA key is a matter of luck: some have fewer than 100 "
+                     "keys here, "
                      "and their ratios say little. <code>--full</code> makes more.</p>\n",
                      out);
     if (strcmp(json_string_value(json_object_get(json_object_get(report, "settings"), "size")), "smoke") == 0)
-        (void) fputs("<p class=\"note\">A smoke run: does everything work? Its figures mean little.</p>\n", out);
+        (void) fputs("<p class=\"note\">A smoke run: does everything work? Its figures mean little.</p>\n",
+                     out);
 }
 
 static cm_err put_page(const json_t *report, bool drawn, int dirfd, const char *dir, FILE *out,

@@ -118,7 +118,8 @@ static cm_err write_csv(const json_t *report, const struct stage *s, struct cm_e
     return cm_textfile_save(&text, s->fd, s->path, table, err);
 }
 
-static cm_err make(const json_t *report, const struct stage *s, volatile sig_atomic_t *stop, struct cm_error *err)
+static cm_err make(const json_t *report, const struct stage *s, volatile sig_atomic_t *stop,
+                   struct cm_error *err)
 {
     const bool drawn = cm_draw_possible();
 

@@ -7,8 +7,8 @@
 
 struct json_t;
 
-/* publish.h - the report directory of `certmill bench --report DIR`: index.html, bench.json, bench.csv, and for
- * each plot NAME.dat, NAME.gp, NAME.svg, NAME.png.
+/* publish.h - the report directory of `certmill bench --report DIR`: index.html, bench.json, bench.csv, and
+ * for each plot NAME.dat, NAME.gp, NAME.svg, NAME.png.
  *
  *  Whole    everything is made in a directory of its own inside DIR and then moved: first an
  *           earlier page goes, then the files come, index.html last. A page that is there belongs to

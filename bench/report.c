@@ -34,9 +34,9 @@ bool cm_bench_heading(const json_t *report, size_t i, char *out, size_t cap)
                         word(report, "commit"), word(m, "build"), word(m, "libcrypto"), word(m, "libc"));
         return true;
     case 1:
-        (void) snprintf(out, cap, "%s, %.0f of %.0f processors; %s; load %.2f before; %s", word(m, "processor"),
-                        figure(m, "processors"), figure(m, "online"), word(m, "kernel"), figure(s, "load"),
-                        word(report, "at"));
+        (void) snprintf(out, cap, "%s, %.0f of %.0f processors; %s; load %.2f before; %s",
+                        word(m, "processor"), figure(m, "processors"), figure(m, "online"), word(m, "kernel"),
+                        figure(s, "load"), word(report, "at"));
         return true;
     case 2:
         (void) snprintf(out, cap, "%s on %s%s%s%s%s", word(m, "filesystem"), word(m, "disk"),
@@ -143,8 +143,8 @@ void cm_bench_print(const json_t *report, FILE *out)
         (void) fprintf(out,
                        "\nThe time of an RSA key is a matter of luck: with so few of them the RSA ratios say "
                        "little (--full).");
-    (void) fprintf(out,
-                   "\ncert/cpu-s: certificates per processor-second, user + system of the whole process. "
-                   "Medians of the rounds,\n[ ] the least and the most; ratio: each run over the floor of its "
-                   "own round.\n");
+    (void) fprintf(
+        out, "\ncert/cpu-s: certificates per processor-second, user + system of the whole process. "
+             "Medians of the rounds,\n[ ] the least and the most; ratio: each run over the floor of its "
+             "own round.\n");
 }

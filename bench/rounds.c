@@ -51,7 +51,8 @@ static void add(struct cm_bench_pair *p, const struct cm_rung *rung, uint32_t wo
 
 static void choose(const struct cm_bench_conf *c, struct cm_bench_pair *p)
 {
-    const bool first_ca = p->ca == c->ca[0], ladder = c->wanted[CM_BENCH_LADDER] && first_ca && p->key == c->key[0];
+    const bool first_ca = p->ca == c->ca[0],
+               ladder = c->wanted[CM_BENCH_LADDER] && first_ca && p->key == c->key[0];
     const bool wanted[] = { [CM_RUNG_NONE] = c->wanted[CM_BENCH_ENGINE],
                             [CM_RUNG_TAR_UNSYNCED] = false,
                             [CM_RUNG_TAR] = c->wanted[CM_BENCH_TAR],
@@ -138,8 +139,9 @@ static cm_err run_round(struct rounds *b, uint32_t round, struct cm_error *err)
     for (size_t i = 0; i < p->series_count; i++) {
         struct cm_bench_series *s = &p->series[(i + round) % p->series_count];
         const uint64_t n = cm_rounds_devices(b->conf, p->key, s->workers, b->rate);
-        cm_bench_say(b->conf, "%s below %s: round %u of %u, %s by %u: %llu devices", p->key->name, p->ca->name,
-                     round + 1, b->conf->runs, s->rung->name, s->workers, (unsigned long long) n);
+        cm_bench_say(b->conf, "%s below %s: round %u of %u, %s by %u: %llu devices", p->key->name,
+                     p->ca->name, round + 1, b->conf->runs, s->rung->name, s->workers,
+                     (unsigned long long) n);
         CM_TRY(mint(b, s, n, &s->run[round], err));
         s->count = round + 1;
     }

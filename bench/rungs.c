@@ -6,7 +6,10 @@
 
 const struct cm_rung cm_rungs[] = {
     [CM_RUNG_NONE] = { "none", "nothing written", false, { "--layout", "none" }, NULL },
-    [CM_RUNG_TAR_UNSYNCED] = { "tar-unsynced", "tar, not synced", true, { "--layout", "tar", "--sync", "none" },
+    [CM_RUNG_TAR_UNSYNCED] = { "tar-unsynced",
+                               "tar, not synced",
+                               true,
+                               { "--layout", "tar", "--sync", "none" },
                                "none" },
     [CM_RUNG_TAR] = { "tar", "tar, durable", true, { "--layout", "tar" }, "tar-unsynced" },
     [CM_RUNG_TREE] = { "tree", "tree, durable", true, { "--layout", "tree" }, "tar" },

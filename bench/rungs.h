@@ -12,11 +12,11 @@
 enum { CM_RUNG_OPTIONS = 6 };
 
 struct cm_rung {
-    const char *name;                     /* in results: "tar-unsynced" */
-    const char *label;                    /* for people */
-    bool stored;                          /* takes --out, and writes keys */
-    const char *option[CM_RUNG_OPTIONS];  /* of mint; in the last, {fleet} is the fleet's name */
-    const char *over;                     /* the rung that its cost is set against; NULL: the lowest */
+    const char *name;                    /* in results: "tar-unsynced" */
+    const char *label;                   /* for people */
+    bool stored;                         /* takes --out, and writes keys */
+    const char *option[CM_RUNG_OPTIONS]; /* of mint; in the last, {fleet} is the fleet's name */
+    const char *over;                    /* the rung that its cost is set against; NULL: the lowest */
 };
 
 /* Those that cases of their own name; further rows follow them. */

@@ -33,9 +33,8 @@ void cm_bench_say(const struct cm_bench_conf *c, const char *fmt, ...)
 
 static struct cm_child child(const struct cm_stage *s, const char *const *argv)
 {
-    return (struct cm_child) {
-        .exe_fd = s->exe_fd, .dir_fd = s->place.fd, .argv = argv, .stop = s->conf->stop
-    };
+    return (
+        struct cm_child) { .exe_fd = s->exe_fd, .dir_fd = s->place.fd, .argv = argv, .stop = s->conf->stop };
 }
 
 static cm_err make_ca(const struct cm_stage *s, const struct cm_keyalg *ca, struct cm_error *err)
@@ -88,8 +87,9 @@ static cm_err read_result(struct cm_stage *s, const struct cm_child *c, const ch
         (void) snprintf(s->report->io_note, sizeof s->report->io_note, "%s", note);
     json_decref(json);
     if (got < 0 || (uint64_t) got != devices)
-        CM_FAIL(err, CM_E_LIMIT, "certmill %s was given %llu devices and reports %lld; run it by hand with --json",
-                c->argv[1], (unsigned long long) devices, (long long) got);
+        CM_FAIL(err, CM_E_LIMIT,
+                "certmill %s was given %llu devices and reports %lld; run it by hand with --json", c->argv[1],
+                (unsigned long long) devices, (long long) got);
     return CM_OK;
 }
 
@@ -127,9 +127,12 @@ cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struc
                      struct cm_error *err)
 {
     char count[24], workers[12], cert[NAME], key[NAME], name[NAME], option[CM_RUNG_OPTIONS][NAME];
-    const char *argv[ARGV_MAX] = { "certmill", "mint", "--ca", cert, "--ca-key", key, "--key",
-                                   what->key->name, "--profile", cm_stage_profile(what->key, what->ca),
-                                   "--count", count, "--workers", workers, "--json", "--quiet" };
+    const char *argv[ARGV_MAX] = {
+        "certmill", "mint",  "--ca",          cert,        "--ca-key",
+        key,        "--key", what->key->name, "--profile", cm_stage_profile(what->key, what->ca),
+        "--count",  count,   "--workers",     workers,     "--json",
+        "--quiet"
+    };
     size_t n = 16;
     struct cm_child_use use = { 0 };
 

@@ -12,7 +12,7 @@ struct cm_stage {
     struct cm_place place;
     bool open;
     int exe_fd;
-    char fleet[CM_PLACE_NAME]; /* the last one that was written */
+    char fleet[CM_PLACE_NAME];      /* the last one that was written */
     struct cm_bench_report *report; /* gets io and io_note */
 };
 

@@ -5,32 +5,57 @@
 #include <jansson.h>
 #include <string.h>
 
-#define KEY { "key", NULL, CM_CELL_TEXT, "key", "", "The algorithm of the devices' keys." }
-#define CA { "ca", NULL, CM_CELL_TEXT, "CA key", "", "The algorithm of the CA's key, which signs." }
-#define RATE                                                                                              \
-    { "rate", NULL, CM_CELL_NUMBER, "certmill", "cert/cpu-s",                                             \
-      "Certificates per processor-second: devices over user + system time of the whole process, from "    \
-      "exec to exit; median of the rounds." }
-#define FLOOR                                                                                         \
-    { "floor", NULL, CM_CELL_NUMBER, "floor", "cert/cpu-s",                                           \
-      "The floor of the same rounds, half of it measured before their runs and half after; median." }
-#define RATIO                                                                               \
-    { "ratio", NULL, CM_CELL_RATIO, "ratio", "to floor",                                    \
-      "Each run's rate over the floor of its own round; median. 1: as fast as the floor." }
+#define KEY                                                                                                  \
+    {                                                                                                        \
+        "key", NULL, CM_CELL_TEXT, "key", "", "The algorithm of the devices' keys."                          \
+    }
+#define CA                                                                                                   \
+    {                                                                                                        \
+        "ca", NULL, CM_CELL_TEXT, "CA key", "", "The algorithm of the CA's key, which signs."                \
+    }
+#define RATE                                                                                                 \
+    {                                                                                                        \
+        "rate", NULL, CM_CELL_NUMBER, "certmill", "cert/cpu-s",                                              \
+            "Certificates per processor-second: devices over user + system time of the whole process, from " \
+            "exec to exit; median of the rounds."                                                            \
+    }
+#define FLOOR                                                                                                \
+    {                                                                                                        \
+        "floor", NULL, CM_CELL_NUMBER, "floor", "cert/cpu-s",                                                \
+            "The floor of the same rounds, half of it measured before their runs and half after; median."    \
+    }
+#define RATIO                                                                                                \
+    {                                                                                                        \
+        "ratio", NULL, CM_CELL_RATIO, "ratio", "to floor",                                                   \
+            "Each run's rate over the floor of its own round; median. 1: as fast as the floor."              \
+    }
 #define RATIOS                                                                                               \
-    { "ratio_min", "ratio_max", CM_CELL_RATIOS, "rounds", "[least-most]", "The least and the most of the " \
-                                                                          "rounds' ratios." }
-#define LOW                                                                                                    \
-    { "ratio_low", NULL, CM_CELL_RATIO, "low end", "to floor",                                                 \
-      "All rounds' devices over all their processor time, over the high end of the floor's 95 % interval: what " \
-      "RSA is to be judged by." }
-#define SYSTEM                                                  \
-    { "system_percent", NULL, CM_CELL_NUMBER, "system", "% cpu", \
-      "The kernel's share of the processor time: writing and syncing, for the most part." }
-#define WALL                                                          \
-    { "wall", NULL, CM_CELL_NUMBER, "wall", "cert/s",                 \
-      "Certificates per second by the clock, start-up and last sync included; median." }
-#define DEVICES { "devices", NULL, CM_CELL_COUNT, "devices", "a run", "How many devices each run made." }
+    {                                                                                                        \
+        "ratio_min", "ratio_max", CM_CELL_RATIOS, "rounds", "[least-most]",                                  \
+            "The least and the most of the "                                                                 \
+            "rounds' ratios."                                                                                \
+    }
+#define LOW                                                                                                  \
+    {                                                                                                        \
+        "ratio_low", NULL, CM_CELL_RATIO, "low end", "to floor",                                             \
+            "All rounds' devices over all their processor time, over the high end of the floor's 95 % "      \
+            "interval: what "                                                                                \
+            "RSA is to be judged by."                                                                        \
+    }
+#define SYSTEM                                                                                               \
+    {                                                                                                        \
+        "system_percent", NULL, CM_CELL_NUMBER, "system", "% cpu",                                           \
+            "The kernel's share of the processor time: writing and syncing, for the most part."              \
+    }
+#define WALL                                                                                                 \
+    {                                                                                                        \
+        "wall", NULL, CM_CELL_NUMBER, "wall", "cert/s",                                                      \
+            "Certificates per second by the clock, start-up and last sync included; median."                 \
+    }
+#define DEVICES                                                                                              \
+    {                                                                                                        \
+        "devices", NULL, CM_CELL_COUNT, "devices", "a run", "How many devices each run made."                \
+    }
 
 static const struct cm_column floor_columns[] = {
     KEY,
@@ -39,22 +64,27 @@ static const struct cm_column floor_columns[] = {
     { "sign_us", NULL, CM_CELL_NUMBER, "sign", "us", "Mean time of EVP_PKEY_sign with the CA's key." },
     { "rate", NULL, CM_CELL_NUMBER, "floor", "cert/cpu-s", "1 / (mean generate + mean sign)." },
     { "rate_low", "rate_high", CM_CELL_RANGE, "95 %", "cert/cpu-s",
-      "Where the floor lies with 95 % certainty, by the scatter of single keys; RSA from 30 keys on, of the others so "
+      "Where the floor lies with 95 % certainty, by the scatter of single keys; RSA from 30 keys on, of the "
+      "others so "
       "many are made that it is not worth a figure." },
     { "rate_median", NULL, CM_CELL_NUMBER, "median", "cert/cpu-s", "Median of the halves of the rounds." },
-    { "rate_min", "rate_max", CM_CELL_RANGE, "chunks", "[least-most]", "The least and the most of these halves." },
+    { "rate_min", "rate_max", CM_CELL_RANGE, "chunks", "[least-most]",
+      "The least and the most of these halves." },
     { "keys", NULL, CM_CELL_COUNT, "keys", "made", "How many keys the mean is over." },
 };
 
-static const struct cm_column mode_columns[] = { KEY, CA, RATE, FLOOR, RATIO, RATIOS, LOW, SYSTEM, WALL, DEVICES };
+static const struct cm_column mode_columns[] = { KEY,    CA,  RATE,   FLOOR, RATIO,
+                                                 RATIOS, LOW, SYSTEM, WALL,  DEVICES };
 
 static const struct cm_column scale_columns[] = {
     KEY,
     CA,
     { "workers", NULL, CM_CELL_COUNT, "workers", "", "Threads that mint." },
-    { "processors", NULL, CM_CELL_COUNT, "processors", "", "The process was confined to so many, as taskset does." },
+    { "processors", NULL, CM_CELL_COUNT, "processors", "",
+      "The process was confined to so many, as taskset does." },
     WALL,
-    { "wall_min", "wall_max", CM_CELL_RANGE, "rounds", "[least-most]", "The least and the most of the rounds." },
+    { "wall_min", "wall_max", CM_CELL_RANGE, "rounds", "[least-most]",
+      "The least and the most of the rounds." },
     { "speedup", NULL, CM_CELL_RATIO, "speed-up", "times",
       "Rate by the clock over that of one worker on one processor in the same round; median." },
     { "speedup_min", "speedup_max", CM_CELL_RATIOS, "rounds", "[least-most]",
@@ -67,7 +97,8 @@ static const struct cm_column ladder_columns[] = {
     { "label", NULL, CM_CELL_TEXT, "storage", "", "What becomes of the bundles." },
     KEY,
     CA,
-    { "cpu_us", NULL, CM_CELL_NUMBER, "cost", "us of cpu", "Processor time of a device, user + system; median." },
+    { "cpu_us", NULL, CM_CELL_NUMBER, "cost", "us of cpu",
+      "Processor time of a device, user + system; median." },
     { "cpu_us_min", "cpu_us_max", CM_CELL_RANGE, "rounds", "[least-most]",
       "The least and the most of the rounds." },
     { "step_us", NULL, CM_CELL_NUMBER, "step", "us of cpu",
@@ -76,7 +107,8 @@ static const struct cm_column ladder_columns[] = {
       "The least and the most of the rounds' steps: a step that spans zero is none." },
     { "over", NULL, CM_CELL_TEXT, "over", "", "The rung that it stands on." },
     WALL,
-    { "wall_min", "wall_max", CM_CELL_RANGE, "rounds", "[least-most]", "The least and the most of the rounds." },
+    { "wall_min", "wall_max", CM_CELL_RANGE, "rounds", "[least-most]",
+      "The least and the most of the rounds." },
     SYSTEM,
     DEVICES,
 };
@@ -116,7 +148,8 @@ static const struct cm_column rss_columns[] = {
     KEY,
     CA,
     { "devices", NULL, CM_CELL_COUNT, "devices", "", "The size of the fleet." },
-    { "rss_kib", NULL, CM_CELL_COUNT, "peak", "KiB", "The most memory the process had, by the kernel's count." },
+    { "rss_kib", NULL, CM_CELL_COUNT, "peak", "KiB",
+      "The most memory the process had, by the kernel's count." },
     { "wall_s", NULL, CM_CELL_NUMBER, "wall", "s", "From start to end by the clock." },
 };
 
@@ -139,28 +172,32 @@ static const struct cm_column verify_columns[] = {
 
 const struct cm_table cm_tables[] = {
     { "floor", "FLOOR of one core: EVP_PKEY_generate + EVP_PKEY_sign, nothing else",
-      "Contexts reused, nothing encoded, freed or written; one thread on one processor, in its processor time.",
+      "Contexts reused, nothing encoded, freed or written; one thread on one processor, in its processor "
+      "time.",
       "rates", NULL, COLUMNS(floor_columns) },
     { "engine", "ENGINE, --layout none: nothing is written",
-      "Whole processes of certmill mint, a run in each round, on all processors.", NULL, NULL, COLUMNS(mode_columns) },
+      "Whole processes of certmill mint, a run in each round, on all processors.", NULL, NULL,
+      COLUMNS(mode_columns) },
     { "tar", "TAR, on disk and durable", "As before, chains and keys in tar segments, synced.", NULL, NULL,
       COLUMNS(mode_columns) },
-    { "tree", "TREE, two files a device, on disk and durable", "As before, a file for each chain and each key.",
-      NULL, NULL, COLUMNS(mode_columns) },
+    { "tree", "TREE, two files a device, on disk and durable",
+      "As before, a file for each chain and each key.", NULL, NULL, COLUMNS(mode_columns) },
     { "scale", "SCALING over processors, tar on disk: as many workers as processors",
-      "Runs of the tar layout, their process confined to so many processors.", "scale", NULL, COLUMNS(scale_columns) },
+      "Runs of the tar layout, their process confined to so many processors.", "scale", NULL,
+      COLUMNS(scale_columns) },
     { "ladder", "LADDER of storage: what each way to keep the fleet adds",
       "Every rung runs once in each round, on all processors, in an order that turns.", "ladder", NULL,
       COLUMNS(ladder_columns) },
     { "keytime", "TIME OF A KEY: percentiles, by libcrypto's generator and by certmill's own",
-      "One thread on one processor, in its processor time; nearest rank.", "keytime", NULL, COLUMNS(keytime_columns) },
-    { "bytes", "BYTES of a device, on disk", "The sizes of the files of a fleet, over its devices.", NULL, NULL,
-      COLUMNS(bytes_columns) },
-    { "rss", "MEMORY, tar on disk", "Two sizes: it must not grow with the fleet.", NULL, "RSA only; add --key P-256",
-      COLUMNS(rss_columns) },
+      "One thread on one processor, in its processor time; nearest rank.", "keytime", NULL,
+      COLUMNS(keytime_columns) },
+    { "bytes", "BYTES of a device, on disk", "The sizes of the files of a fleet, over its devices.", NULL,
+      NULL, COLUMNS(bytes_columns) },
+    { "rss", "MEMORY, tar on disk", "Two sizes: it must not grow with the fleet.", NULL,
+      "RSA only; add --key P-256", COLUMNS(rss_columns) },
     { "verify", "VERIFY, every signature and every key pair of a tar fleet",
-      "Whole processes of certmill verify; the floor of a device is EVP_PKEY_verify + EC_POINT_mul.",
-      NULL, "it takes EC device keys and a CA key that is not Ed25519", COLUMNS(verify_columns) },
+      "Whole processes of certmill verify; the floor of a device is EVP_PKEY_verify + EC_POINT_mul.", NULL,
+      "it takes EC device keys and a CA key that is not Ed25519", COLUMNS(verify_columns) },
 };
 const size_t cm_tables_count = CM_COUNT(cm_tables);
 

@@ -32,7 +32,8 @@ static const struct cm_arg args[] = {
     { "ca-key-alg", CM_ARG_STRS, OPT(cas), 0, 0, NULL, "ALG",
       "of the CA that signs, repeat it for more: each key with each CA; P-256" },
     { "case", CM_ARG_STRS, OPT(cases), 0, 0, NULL, "CASE",
-      "floor, engine, tar, tree, scale, ladder, keytime, bytes, rss or verify, repeat it for more; floor, engine, "
+      "floor, engine, tar, tree, scale, ladder, keytime, bytes, rss or verify, repeat it for more; floor, "
+      "engine, "
       "tar, scale" },
     { "runs", CM_ARG_U32, OPT(runs), 1, CM_BENCH_RUNS_MAX, NULL, "N", "rounds; 5" },
     { "seconds", CM_ARG_U32, OPT(seconds), 1, 3600, NULL, "N",
@@ -50,7 +51,8 @@ static const struct cm_arg args[] = {
       "append a line for each result to FILE, such as bench/history.ndjson" },
     { "csv", CM_ARG_STR, OPT(csv), 0, 0, NULL, "FILE", "write all figures to FILE as CSV" },
     { "report", CM_ARG_STR, OPT(report), 0, 0, NULL, "DIR",
-      "a page and plots into DIR, new or with an earlier report; all cases but rss and verify are measured then" },
+      "a page and plots into DIR, new or with an earlier report; all cases but rss and verify are measured "
+      "then" },
 };
 
 /* --- what was asked for -------------------------------------------------- */
@@ -96,9 +98,8 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
             found++;
         if (found == CM_BENCH_CASES) {
             const char *nearest = cm_args_nearest(name, cm_bench_case_names);
-            CM_FAIL(err, CM_E_USAGE,
-                    "--case: no case \"%.60s\"; certmill help bench names them%s%s",
-                    name, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+            CM_FAIL(err, CM_E_USAGE, "--case: no case \"%.60s\"; certmill help bench names them%s%s", name,
+                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
         }
         c->wanted[found] = true;
     }
@@ -279,7 +280,8 @@ const struct cm_cmd cm_cmd_bench = {
     .usage = "[--key ALG]… [--ca-key-alg ALG]… [--case CASE]… [--full|--smoke] [--report DIR] [OPTIONS]",
     .summary = "measure certmill here against what libcrypto needs at least",
     .notes =
-        "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and tree are\n"
+        "The floor is 1 / (mean EVP_PKEY_generate + mean EVP_PKEY_sign) of one core. engine, tar and tree "
+        "are\n"
         "certificates per processor-second (user + system of a whole `certmill mint` process) and their\n"
         "ratio to the floor of the same round; scale is certificates per second by 1, 2, 4 … workers on as\n"
         "many processors; ladder is what each way to store the fleet adds (first --key, first CA); keytime\n"

@@ -1,4 +1,5 @@
-/* Goal: the interval of a mean and percentiles are the textbook's. Method: values whose variance or rank is known in closed form. */
+/* Goal: the interval of a mean and percentiles are the textbook's. Method: values whose variance or rank is
+ * known in closed form. */
 #include "bench/stats.h"
 #include "engine/err.h"
 
@@ -57,8 +58,10 @@ Test(stats, percentiles_of_one_to_n)
     cm_sort(value, 1000);
     for (size_t n = 1; n <= 1000; n++)
         for (size_t k = 0; k < CM_COUNT(percent); k++) {
-            const double want = ceil((double) (percent[k] * n) / 100), got = cm_percentile_of(value, n, percent[k]);
-            cr_expect(fabs(got - (want < (double) n ? want : 0)) < 1e-9, "p%u of %zu: %g", percent[k], n, got);
+            const double want = ceil((double) (percent[k] * n) / 100),
+                         got = cm_percentile_of(value, n, percent[k]);
+            cr_expect(fabs(got - (want < (double) n ? want : 0)) < 1e-9, "p%u of %zu: %g", percent[k], n,
+                      got);
         }
 }
 
