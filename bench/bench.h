@@ -69,7 +69,8 @@ struct cm_bench_conf {
     uint64_t keytime_n; /* and no longer than for so many samples */
     uint64_t rss[CM_BENCH_SIZES];
     uint32_t workers;
-    const int *cpu; /* the processors that this process may use */
+    uint32_t scale_most; /* workers of the last point of the scale: at most cpus */
+    const int *cpu;      /* the processors that this process may use */
     size_t cpus;
     const char *out; /* an existing directory */
     volatile sig_atomic_t *stop;

@@ -9,9 +9,9 @@ uint32_t cm_bench_scale_at(const struct cm_bench_conf *c, size_t i)
     uint64_t n = 1;
 
     for (size_t k = 0; k < i; k++) {
-        if (n == c->cpus)
+        if (n == c->scale_most)
             return 0;
-        n = 2 * n < c->cpus ? 2 * n : c->cpus;
+        n = 2 * n < c->scale_most ? 2 * n : c->scale_most;
     }
     return (uint32_t) n;
 }

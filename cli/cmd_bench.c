@@ -158,6 +158,7 @@ static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_er
         CM_FAIL(err, CM_E_LIMIT, "can't learn which processors may be used; look at: certmill doctor");
     c->cpus = cores.count;
     c->cpu = cores.cpu;
+    c->scale_most = cm_cores_workers(&cores); /* no more than the cgroup allows, too */
     c->workers = o->workers > 0 ? o->workers : cm_cores_workers(&cores);
     c->out = o->out != NULL ? o->out : ".";
     choose_sizes(o, c);

@@ -95,9 +95,9 @@ for key in ("P-256", "Ed25519"):
         assert 0 < r["ratio_min"] <= r["ratio"] <= r["ratio_max"] and r["ratio_pooled"] > 0
         # Only RSA keys are timed one by one.
         assert near(r["ratio_low"], r["ratio_pooled"]) and near(floor["rate_low"], floor["rate_high"])
-    # One worker, as many as there are processors, and the powers of two between.
+    # One worker, as many as there are processors for, and the powers of two between.
     scale = [r for r in o["results"] if r["case"] == "scale" and r["key"] == key]
-    most = o["machine"]["processors"]
+    most = o["settings"]["workers"]
     assert [r["workers"] for r in scale] == sorted({2 ** i for i in range(11) if 2 ** i < most} | {most}), scale
     for r in scale:
         assert r["processors"] == r["workers"] and r["what"] == str(r["workers"])
