@@ -14,19 +14,20 @@ int cm_bench_cpu(const struct cm_bench_conf *c)
     return c->cpu[c->cpus - 1];
 }
 
-/* Both layouts; as many devices as a run has. */
+/* Both layouts; as many devices as a run at the floor's rate has. */
 static cm_err bench_bytes(const struct cm_bench_conf *c, struct cm_stage *s, struct cm_bench_pair *p,
                           struct cm_bench_report *r, struct cm_error *err)
 {
     static const size_t rungs[] = { CM_RUNG_TAR, CM_RUNG_TREE };
 
     for (size_t i = 0; i < CM_COUNT(rungs); i++) {
-        const struct cm_stage_mint what = { .key = p->key,
-                                            .ca = p->ca,
-                                            .rung = &cm_rungs[rungs[i]],
-                                            .workers = c->workers,
-                                            .devices = cm_rounds_devices(c, p->key, c->workers,
-                                                                         cm_floor_rate(&p->total)) };
+        const struct cm_stage_mint what = {
+            .key = p->key,
+            .ca = p->ca,
+            .rung = &cm_rungs[rungs[i]],
+            .workers = c->workers,
+            .devices = cm_rounds_devices(c, p->key, c->workers, cm_floor_rate(&p->total), c->seconds)
+        };
         struct cm_bench_bytes b = { p->key, p->ca, what.rung, what.devices, 0, 0, 0, 0, 0 };
         struct cm_bench_run run;
         cm_bench_say(c, "%s below %s: bytes of %llu devices, %s", p->key->name, p->ca->name,

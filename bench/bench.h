@@ -96,7 +96,8 @@ struct cm_bench_run {
 struct cm_bench_series {
     const struct cm_rung *rung;
     uint32_t workers;
-    size_t cpus; /* that it was confined to */
+    size_t cpus;     /* that it was confined to */
+    double expected; /* its rate in the warm-up, by which its runs are sized */
     struct cm_bench_run run[CM_BENCH_RUNS_MAX];
     uint32_t count;
     struct cm_spread rate, wall, floor, ratio;

@@ -1,7 +1,5 @@
 #include "bench/rounds.h"
 
-enum { WARM_UP = 64 };
-
 /* --- which runs ---------------------------------------------------------- */
 
 uint32_t cm_bench_scale_at(const struct cm_bench_conf *c, size_t i)
@@ -76,14 +74,14 @@ static uint64_t rsa_least(const struct cm_bench_conf *c, const struct cm_keyalg 
 }
 
 uint64_t cm_rounds_devices(const struct cm_bench_conf *c, const struct cm_keyalg *key, uint32_t workers,
-                           double rate)
+                           double rate, double seconds)
 {
     const uint64_t share = (uint64_t) workers * key->batch, least = rsa_least(c, key, c->runs);
     uint64_t n = c->count;
 
     if (n > 0)
         return n;
-    n = (uint64_t) (rate * (double) workers * c->seconds);
+    n = (uint64_t) (rate * (double) workers * seconds);
     if (n < least)
         n = least;
     if (n < 2 * (uint64_t) workers)
@@ -98,7 +96,6 @@ struct rounds {
     struct cm_stage *stage;
     struct cm_bench_pair *pair;
     struct cm_floor *floor;
-    double rate; /* of the warm-up's floor */
 };
 
 static cm_err mint(struct rounds *b, const struct cm_bench_series *s, uint64_t devices,
@@ -138,7 +135,7 @@ static cm_err run_round(struct rounds *b, uint32_t round, struct cm_error *err)
     CM_TRY(measure_floor(b, &floor, err));
     for (size_t i = 0; i < p->series_count; i++) {
         struct cm_bench_series *s = &p->series[(i + round) % p->series_count];
-        const uint64_t n = cm_rounds_devices(b->conf, p->key, s->workers, b->rate);
+        const uint64_t n = cm_rounds_devices(b->conf, p->key, s->workers, s->expected, b->conf->seconds);
         cm_bench_say(b->conf, "%s below %s: round %u of %u, %s by %u: %llu devices", p->key->name,
                      p->ca->name, round + 1, b->conf->runs, s->rung->name, s->workers,
                      (unsigned long long) n);
@@ -191,21 +188,33 @@ static void sum_up(struct cm_bench_pair *p)
     p->floor = cm_spread_of(floor, p->chunks);
 }
 
-static cm_err measure(struct rounds *b, struct cm_error *err)
+/* Own keys may be made thirty times as fast as the floor says, and a tree be written ten times as slowly:
+ * each series is tried for a quarter of its time. */
+static cm_err warm_up(struct rounds *b, struct cm_error *err)
 {
+    const struct cm_bench_conf *c = b->conf;
     struct cm_bench_pair *p = b->pair;
     struct cm_floor_sample warm = { 0 };
-    struct cm_bench_run run;
 
-    cm_bench_say(b->conf, "%s below %s: warming up", p->key->name, p->ca->name);
-    CM_TRY(cm_floor_measure(b->floor, b->conf->seconds / 4, 0, b->conf->stop, &warm, err));
-    b->rate = cm_floor_rate(&warm);
-    if (p->series_count > 0)
-        CM_TRY(mint(b, &p->series[0], p->key->family == CM_KEYFAM_RSA ? 2 : WARM_UP, &run, err));
+    cm_bench_say(c, "%s below %s: warming up", p->key->name, p->ca->name);
+    CM_TRY(cm_floor_measure(b->floor, c->seconds / 4, 0, c->stop, &warm, err));
+    for (size_t i = 0; i < p->series_count; i++) {
+        struct cm_bench_series *s = &p->series[i];
+        struct cm_bench_run run;
+        const double rate = cm_floor_rate(&warm);
+        CM_TRY(mint(b, s, cm_rounds_devices(c, p->key, s->workers, rate, c->seconds / 4), &run, err));
+        s->expected = run.rate;
+    }
+    return CM_OK;
+}
+
+static cm_err measure(struct rounds *b, struct cm_error *err)
+{
+    CM_TRY(warm_up(b, err));
     for (uint32_t round = 0; round < b->conf->runs; round++)
         CM_TRY(run_round(b, round, err));
-    sum_up(p);
-    p->done = true;
+    sum_up(b->pair);
+    b->pair->done = true;
     return CM_OK;
 }
 

@@ -18,7 +18,11 @@ set ylabel "% of samples"
 set key at screen 0.5, screen 1 - 12.0 / height center top horizontal maxrows 1 samplen 2
 do for [row = 0:rows - 1] {
     eval margins(62 + panel * row, height - panel * (row + 1) - 26)
-    set title word(row_names, row + 1) offset 0, -0.6
+    do for [i = 0:series - 1] {
+        stats "keytime.dat" index 0 using ($1 == row && $2 == i ? $5 : NaN) name sprintf("count%d", i) nooutput
+    }
+    set title sprintf("%s: %d samples of libcrypto, %d of own", word(row_names, row + 1), count0_max, count1_max) \
+        offset 0, -0.6
     if (row == rows - 1) { set xlabel "milliseconds of processor time for a key (log scale)" }
     plot for [i = 0:series - 1] "keytime.dat" index 1 \
         using ($1 == row && $2 == i ? sqrt($3 * $4) / 1000 : NaN):5:($3 / 1000):($4 / 1000):(0):5 with boxxyerror \

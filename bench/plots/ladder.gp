@@ -27,10 +27,10 @@ set rmargin at screen 0.97
 set title "rate by the clock, all processors"
 set xlabel "devices per second"
 set xrange [0:1.25 * wall_max]
-# Some five tics, at 1, 2 or 5 times a power of ten.
+# At most five tics, at 2, 5 or 10 times a power of ten.
 power = 10 ** floor(log10(wall_max / 4.0))
 lead = wall_max / 4.0 / power
-set xtics power * (lead < 2 ? 1 : lead < 5 ? 2 : 5)
+set xtics power * (lead < 2 ? 2 : lead < 5 ? 5 : 10)
 plot "ladder.dat" using 9:2:(0):9:($2 - 0.3):($2 + 0.3):ytic("") with boxxyerror fillcolor rgb blue linewidth 0.7, \
     "" using 9:2:10:11 with xerrorbars pointtype 1 pointsize 0 linecolor rgb orange linewidth 1.6, \
     "" using 11:2:(sprintf("%.0f", $9)) with labels left offset 0.8, 0 font small

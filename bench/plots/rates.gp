@@ -14,7 +14,7 @@ set ytics ()
 
 set lmargin at screen 0.15
 set rmargin at screen (series > 1 ? 0.56 : 0.97)
-set title "rate"
+set title "rate (whiskers: least and most of the rounds)"
 set xlabel "certificates per processor-second (log scale)"
 set ylabel "device key/CA key"
 do for [i = 1:rows] { set ytics add (word(row_names, i) i - 1) }
@@ -37,7 +37,7 @@ if (series > 1) {
     set xrange [0:1.2 * (ratio_max > 1 ? ratio_max : 1)]
     if (ratio_max > 4) {
         set logscale x
-        set xrange [0.7 * (ratio_min < 1 ? ratio_min : 1):1.8 * ratio_max]
+        set xrange [0.7 * (ratio_min < 1 ? ratio_min : 1):3 * ratio_max]
         set xtics (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
     }
     set arrow from first 1, graph 0 to first 1, graph 1 nohead linecolor rgb black linewidth 1.5 dashtype 2 front
