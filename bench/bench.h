@@ -107,7 +107,6 @@ struct cm_bench_series {
 };
 
 /* A key algorithm below a CA. */
-struct cm_bench_report;
 struct cm_bench_pair {
     const struct cm_keyalg *key, *ca;
     const char *signature;
@@ -119,6 +118,7 @@ struct cm_bench_pair {
     size_t series_count;
 };
 
+struct cm_bench_report;
 /* The series of a rung on all processors, or NULL. */
 const struct cm_bench_series *cm_bench_series_of(const struct cm_bench_report *r,
                                                  const struct cm_bench_pair *p, const struct cm_rung *rung);

@@ -13,6 +13,11 @@ const struct cm_rung cm_rungs[] = {
                                "none" },
     [CM_RUNG_TAR] = { "tar", "tar, durable", true, { "--layout", "tar" }, "tar-unsynced" },
     [CM_RUNG_TREE] = { "tree", "tree, durable", true, { "--layout", "tree" }, "tar" },
+    { "ledger",
+      "tar, SQLite ledger",
+      true,
+      { "--layout", "tar", "--ledger", "sqlite:{fleet}.ledger" },
+      "tar" },
 };
 const size_t cm_rungs_count = CM_COUNT(cm_rungs);
 

@@ -15,7 +15,7 @@ struct cm_rung {
     const char *name;                    /* in results: "tar-unsynced" */
     const char *label;                   /* for people */
     bool stored;                         /* takes --out, and writes keys */
-    const char *option[CM_RUNG_OPTIONS]; /* of mint; in the last, {fleet} is the fleet's name */
+    const char *option[CM_RUNG_OPTIONS]; /* of mint; {fleet} in one is the fleet's name, new in each run */
     const char *over;                    /* the rung that its cost is set against; NULL: the lowest */
 };
 

@@ -56,9 +56,23 @@ for words in "cert/cpu-s" "ENGINE" "TAR" "TREE" "SCALING" "LADDER" "TIME OF A KE
     expect 0 "$words" cat table.txt
 done
 
+# What a fleet takes on disk, by hand.
+expect 0 "" "$certmill" ca init --out hand --quiet
+for layout in tar tree; do
+    expect 0 "" "$certmill" mint --ca hand/ca.pem --ca-key hand/ca.key --count 100 --layout $layout --plaintext-keys \
+        --out hand/$layout --quiet
+done
+
 cat >check.py <<'P'
 import json
+import os
 import statistics
+
+def octets(*parts):
+    path = os.path.join("hand", *parts)
+    if os.path.isfile(path):
+        return os.stat(path).st_size
+    return sum(octets(*parts, name) for name in os.listdir(path))
 
 def near(a, b):
     return abs(a - b) <= 1e-5 * max(abs(a), abs(b))
@@ -120,8 +134,13 @@ for key in ("P-256", "Ed25519"):
         assert b["devices"] == 100 and near(b["total_bytes"], parts) and b["disk_bytes"] > 0, b
     assert tree["key_bytes"] < tar["key_bytes"] and tree["chain_bytes"] < tar["chain_bytes"], (tar, tree)
     assert tree["disk_bytes"] >= tree["total_bytes"]
+for layout in ("tar", "tree"):
+    b = by["bytes", "P-256", layout]
+    for name, parts in (("chain_bytes", ["chains"]), ("key_bytes", ["keys"]), ("row_bytes", ["manifest.ndjson"]), ("total_bytes", [])):
+        want = octets(layout, *parts) / 100
+        assert abs(b[name] - want) < 0.03 * want, (layout, name, b[name], want)
 ladder = [r for r in o["results"] if r["case"] == "ladder"]
-assert [r["what"] for r in ladder[:4]] == ["none", "tar-unsynced", "tar", "tree"] and {r["key"] for r in ladder} == {"P-256"}
+assert [r["what"] for r in ladder] == ["none", "tar-unsynced", "tar", "tree", "ledger"] and {r["key"] for r in ladder} == {"P-256"}
 rungs = {r["what"]: r for r in ladder}
 for r in ladder:
     cost = [1e6 * (run["user_s"] + run["system_s"]) / run["devices"] for run in r["runs"]]
