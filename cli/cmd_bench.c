@@ -51,8 +51,7 @@ static const struct cm_arg args[] = {
       "append a line for each result to FILE, such as bench/history.ndjson" },
     { "csv", CM_ARG_STR, OPT(csv), 0, 0, NULL, "FILE", "write all figures to FILE as CSV" },
     { "report", CM_ARG_STR, OPT(report), 0, 0, NULL, "DIR",
-      "a page and plots into DIR, new or with an earlier report; all cases but rss and verify are measured "
-      "then" },
+      "a page and plots into DIR, new or with an earlier report, of all cases but rss and verify" },
 };
 
 /* --- what was asked for -------------------------------------------------- */
