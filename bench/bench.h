@@ -124,7 +124,8 @@ const struct cm_bench_series *cm_bench_series_of(const struct cm_bench_report *r
                                                  const struct cm_bench_pair *p, const struct cm_rung *rung);
 /* How many workers the i-th point of the scale has: 1, 2, 4 … all; 0: there is none. */
 uint32_t cm_bench_scale_at(const struct cm_bench_conf *c, size_t i);
-/* The series of a number of workers on as many processors, or NULL. */
+/* The series of a number of workers on as many processors, or NULL. Below another CA than the first it is
+ * there for all workers at most. */
 const struct cm_bench_series *cm_bench_scale_of(const struct cm_bench_pair *p, uint32_t workers);
 
 /* What a fleet takes on disk. */

@@ -230,11 +230,11 @@ static int append_pair(const struct cm_bench_report *r, const struct cm_bench_pa
             failed |=
                 json_array_append_new(list, series_json(cm_bench_case_names[modes[i].of], p,
                                                         cm_bench_series_of(r, p, &cm_rungs[modes[i].rung])));
-    for (size_t i = 0; wanted[CM_BENCH_SCALE] && cm_bench_scale_at(r->conf, i) > 0; i++) {
-        const struct cm_bench_series *s = cm_bench_scale_of(p, cm_bench_scale_at(r->conf, i));
-        if (s != NULL)
-            failed |= json_array_append_new(list, scale_json(p, s));
-    }
+    /* Below the other CAs no one worker was measured, though the tar may have been by all. */
+    for (size_t i = 0; wanted[CM_BENCH_SCALE] && p->ca == r->conf->ca[0] && cm_bench_scale_at(r->conf, i) > 0;
+         i++)
+        failed |=
+            json_array_append_new(list, scale_json(p, cm_bench_scale_of(p, cm_bench_scale_at(r->conf, i))));
     return failed;
 }
 

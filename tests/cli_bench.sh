@@ -177,14 +177,14 @@ unsaid TAR
 expect 0 "Ed25519" "$certmill" bench --smoke --key P-384 --case engine --runs 1 --ca-key-alg Ed25519 --out work
 # Each key below each CA; what takes one CA takes the first.
 expect 0 "" "$certmill" bench --smoke --json --key P-256 --key P-384 --ca-key-alg RSA-2048 --ca-key-alg P-384 \
-    --case engine --case bytes --case scale --runs 1 --out work
+    --case engine --case tar --case bytes --case scale --runs 1 --out work
 cp out.txt matrix.json
 cat >matrix.py <<'P'
 import json
 with open("matrix.json") as f:
     results = json.load(f)["results"]
 pairs = [(k, c) for k in ("P-256", "P-384") for c in ("RSA-2048", "P-384")]
-for case in ("floor", "engine"):
+for case in ("floor", "engine", "tar"):
     assert [(r["key"], r["ca"]) for r in results if r["case"] == case] == pairs, case
 assert [(r["key"], r["ca"]) for r in results if r["case"] == "bytes"] == [p for p in pairs for _ in "12"]
 assert {(r["key"], r["ca"]) for r in results if r["case"] == "scale"} == {("P-256", "RSA-2048"), ("P-384", "RSA-2048")}
