@@ -4,65 +4,24 @@
 
 #include <unistd.h>
 
-static const struct cm_ledger_ops *const kinds[] = { &cm_ledger_sqlite_ops, &cm_ledger_pg_ops };
-
-static const struct alias {
-    const char *scheme;
-    const struct cm_ledger_ops *ops;
-} aliases[] = {
-    { "postgres://", &cm_ledger_pg_ops }, /* libpq takes both */
+static const struct cm_ledger_ops *const kinds[CM_DB_KINDS] = {
+    [CM_DB_SQLITE] = &cm_ledger_sqlite_ops,
+    [CM_DB_POSTGRESQL] = &cm_ledger_pg_ops,
 };
 
-const char *cm_ledger_form_at(size_t i)
-{
-    return i < CM_COUNT(kinds) ? kinds[i]->form : NULL;
-}
-
-static bool begins(const char *url, const char *scheme)
-{
-    return strncmp(url, scheme, strlen(scheme)) == 0;
-}
-
-/* No part of the URL goes into a message: it may have a password anywhere. */
-static cm_err find_kind(const char *url, const struct cm_ledger_ops **out, struct cm_error *err)
-{
-    char forms[120];
-    struct cm_writer w = cm_writer(forms, sizeof forms - 1);
-
-    if (strlen(url) >= CM_LEDGER_URL_MAX)
-        CM_FAIL(err, CM_E_USAGE, "--ledger: the URL is longer than %d octets", CM_LEDGER_URL_MAX - 1);
-    for (size_t i = 0; i < CM_COUNT(kinds); i++) {
-        if (begins(url, kinds[i]->scheme)) {
-            *out = kinds[i];
-            return CM_OK;
-        }
-        cm_put_str(&w, i > 0 ? ", " : "");
-        cm_put_str(&w, kinds[i]->form);
-    }
-    for (size_t i = 0; i < CM_COUNT(aliases); i++) {
-        if (begins(url, aliases[i].scheme)) {
-            *out = aliases[i].ops;
-            return CM_OK;
-        }
-    }
-    forms[w.len] = '\0';
-    CM_FAIL(err, CM_E_USAGE, "--ledger: no such kind of ledger; there are: %s", forms);
-}
+static const char option[] = "--ledger";
 
 cm_err cm_ledger_public(const char *url, char *out, size_t cap, struct cm_error *err)
 {
-    const struct cm_ledger_ops *ops = NULL;
-
-    CM_TRY(find_kind(url, &ops, err));
-    return ops->public(url, out, cap, err);
+    return cm_db_url_public(url, option, out, cap, err);
 }
 
 cm_err cm_ledger_open(const char *url, unsigned wait_ms, struct cm_ledger **out, struct cm_error *err)
 {
-    const struct cm_ledger_ops *ops = NULL;
+    enum cm_db_kind kind = CM_DB_SQLITE;
 
-    CM_TRY(find_kind(url, &ops, err));
-    return ops->open(url, wait_ms, out, err);
+    CM_TRY(cm_db_url_kind(url, option, &kind, err));
+    return kinds[kind]->open(url, wait_ms, out, err);
 }
 
 bool cm_ledger_is_new(const struct cm_ledger *l)

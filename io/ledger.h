@@ -3,6 +3,7 @@
 
 #include "engine/bytes.h"
 #include "engine/err.h"
+#include "io/dburl.h"
 
 /* ledger.h - the book in which runs, orders and machines that share a CA reserve
  * device ids, so that no id is minted twice below one CA. A run reserves all of
@@ -24,12 +25,12 @@
  *             that was not committed.
  *  Threads    one at a time.
  *
- * TO ADD A KIND: a file io/ledger_x.c and a row in ledger.c; the contract test
+ * TO ADD A KIND: a file io/ledger_x.c, and what dburl.h says; the contract test
  * walks the table.
  */
 enum {
-    CM_LEDGER_WAIT_MS = 60000, /* the usual wait for others' reservations */
-    CM_LEDGER_URL_MAX = 2048,  /* octets of an URL, and of what public gives */
+    CM_LEDGER_WAIT_MS = CM_DB_WAIT_MS, /* the usual wait for others' reservations */
+    CM_LEDGER_URL_MAX = CM_DB_URL_MAX,
 };
 
 struct cm_ledger;
@@ -69,8 +70,5 @@ CM_MUST_CHECK cm_err cm_ledger_commit(struct cm_ledger *l, struct cm_error *err)
 CM_MUST_CHECK cm_err cm_ledger_release(struct cm_ledger *l, const char *ca_certificate_id, const char *run_id,
                                        struct cm_error *err);
 void cm_ledger_close(struct cm_ledger *l);
-
-/* The kinds there are, for tests and help: "sqlite:FILE"; NULL beyond the last. */
-const char *cm_ledger_form_at(size_t i);
 
 #endif

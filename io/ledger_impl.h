@@ -16,9 +16,6 @@ enum {
 };
 
 struct cm_ledger_ops {
-    const char *scheme; /* "sqlite:" */
-    const char *form;   /* "sqlite:FILE" */
-    cm_err (*public)(const char *url, char *out, size_t cap, struct cm_error *err);
     cm_err (*open)(const char *url, unsigned wait_ms, struct cm_ledger **out, struct cm_error *err);
     /* In the order of a reservation. settle: every id was added; fills in `held`
      * and notes the first of those that are. commit: only when none is. */

@@ -1,7 +1,5 @@
 #include "io/ledger_pg.h"
 
-#include "io/pgurl.h"
-
 #include <inttypes.h>
 #include <time.h>
 
@@ -10,44 +8,35 @@
 static cm_err lock_ca(const struct pg_ledger *s, const char *ca_certificate_id, int64_t *ca_no,
                       const char *what, struct cm_error *err)
 {
-    return cm_ledger_pg_int(s,
-                            "INSERT INTO certmill.ledger_ca (ca_certificate_id) VALUES ($1)"
-                            " ON CONFLICT (ca_certificate_id) DO UPDATE"
-                            " SET ca_certificate_id = EXCLUDED.ca_certificate_id RETURNING ca_no",
-                            &ca_certificate_id, 1, 0, ca_no, what, err);
-}
-
-static void put_be(struct pg_ledger *s, uint64_t value, size_t octets)
-{
-    while (octets-- > 0)
-        s->buf[s->len++] = (uint8_t) (value >> (8 * octets));
+    return cm_pg_int(&s->pg,
+                     "INSERT INTO certmill.ledger_ca (ca_certificate_id) VALUES ($1)"
+                     " ON CONFLICT (ca_certificate_id) DO UPDATE"
+                     " SET ca_certificate_id = EXCLUDED.ca_certificate_id RETURNING ca_no",
+                     &ca_certificate_id, 1, 0, ca_no, what, err);
 }
 
 static cm_err send_ids(struct pg_ledger *s, struct cm_error *err)
 {
-    if (PQputCopyData(s->conn, (const char *) s->buf, (int) s->len) != 1)
-        return cm_ledger_pg_fail(s, NULL, "send ids to it", err);
-    s->len = 0;
+    CM_ASSERT(cm_writer_ok(&s->w));
+    CM_TRY(cm_pg_copy_put(&s->pg, s->buf, s->w.len, "send ids to it", err));
+    s->w.len = 0;
     return CM_OK;
 }
 
 static cm_err pg_begin(struct cm_ledger *l, struct cm_error *err)
 {
-    static const char head[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* its own NUL is the last octet */
     static const char what[] = "reserve ids in it";
     struct pg_ledger *s = cm_ledger_pg_of(l);
 
-    CM_TRY(cm_ledger_pg_begin(s, what, err));
-    CM_TRY(cm_ledger_pg_run(
-        s,
+    CM_TRY(cm_pg_begin(&s->pg, what, err));
+    CM_TRY(cm_pg_run(
+        &s->pg,
         "CREATE TEMPORARY TABLE ledger_wanted (seq bigint NOT NULL, device_id text COLLATE \"C\" NOT NULL)"
         " ON COMMIT DROP",
         what, err));
-    CM_TRY(cm_ledger_pg_query(s, "COPY pg_temp.ledger_wanted FROM STDIN (FORMAT binary)", NULL, 0,
-                              PGRES_COPY_IN, NULL, what, err));
-    s->copying = true;
-    memcpy(s->buf, head, sizeof head);
-    s->len = sizeof head;
+    CM_TRY(cm_pg_copy_begin(&s->pg, "COPY pg_temp.ledger_wanted FROM STDIN (FORMAT binary)", what, err));
+    s->w.len = 0;
+    cm_pg_put_head(&s->w);
     return CM_OK;
 }
 
@@ -55,37 +44,21 @@ static cm_err pg_add(struct cm_ledger *l, struct cm_span id, struct cm_error *er
 {
     struct pg_ledger *s = cm_ledger_pg_of(l);
 
-    if (CM_LEDGER_COPY - s->len < CM_LEDGER_TUPLE_MAX)
+    if (CM_LEDGER_COPY - s->w.len < CM_LEDGER_TUPLE_MAX)
         CM_TRY(send_ids(s, err));
-    put_be(s, 2, 2); /* fields */
-    put_be(s, 8, 4);
-    put_be(s, l->added, 8);
-    put_be(s, id.len, 4);
-    memcpy(s->buf + s->len, id.data, id.len);
-    s->len += id.len;
+    cm_pg_put_be(&s->w, 2, 2); /* fields */
+    cm_pg_put_be(&s->w, 8, 4);
+    cm_pg_put_be(&s->w, l->added, 8);
+    cm_pg_put_be(&s->w, id.len, 4);
+    cm_put_span(&s->w, id);
     return CM_OK;
 }
 
 static cm_err end_copy(struct pg_ledger *s, struct cm_error *err)
 {
-    static const char what[] = "send ids to it";
-    cm_err rc = CM_OK;
-    PGresult *res = NULL;
-
-    put_be(s, 0xffff, 2); /* the trailer */
+    cm_pg_put_tail(&s->w);
     CM_TRY(send_ids(s, err));
-    if (PQputCopyEnd(s->conn, NULL) != 1)
-        return cm_ledger_pg_fail(s, NULL, what, err);
-    s->copying = false;
-    while ((res = PQgetResult(s->conn)) != NULL) {
-        if (PQresultStatus(res) == PGRES_COMMAND_OK)
-            PQclear(res);
-        else if (rc == CM_OK)
-            rc = cm_ledger_pg_fail(s, res, what, err);
-        else
-            PQclear(res);
-    }
-    return rc;
+    return cm_pg_copy_end(&s->pg, "send ids to it", err);
 }
 
 static cm_err enter_run(struct pg_ledger *s, const char *ca_no, const char *what, struct cm_error *err)
@@ -94,8 +67,8 @@ static cm_err enter_run(struct pg_ledger *s, const char *ca_no, const char *what
     const char *const text[] = { ca_no, l->claim.run_id, l->claim.order, l->host };
     PGresult *res = NULL;
 
-    CM_TRY(cm_ledger_pg_query(
-        s,
+    CM_TRY(cm_pg_query(
+        &s->pg,
         "INSERT INTO certmill.ledger_run AS r (ca_no, run_id, order_name, host, reserved_at, reservations)"
         " VALUES ($1, $2, $3, $4, now(), 1) ON CONFLICT (ca_no, run_id)"
         " DO UPDATE SET reservations = r.reservations + 1 RETURNING run_no, reservations",
@@ -115,8 +88,8 @@ static cm_err find_held(struct pg_ledger *s, const char *ca_no, const char *run_
     PGresult *res = NULL;
 
     (void) snprintf(limit, sizeof limit, "%d", CM_LEDGER_NAMED);
-    CM_TRY(cm_ledger_pg_query(
-        s,
+    CM_TRY(cm_pg_query(
+        &s->pg,
         "SELECT count(*) OVER (), w.device_id, coalesce(r.run_id::text, '(unknown)'), r.order_name,"
         " coalesce(r.host, ''),"
         " coalesce(to_char(r.reserved_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '')"
@@ -151,11 +124,11 @@ static cm_err pg_settle(struct cm_ledger *l, struct cm_error *err)
     CM_TRY(enter_run(s, ca_no, what, err));
     (void) snprintf(run_no, sizeof run_no, "%" PRId64, s->run_no);
     /* In the index's order, which touches each of its pages once. */
-    CM_TRY(cm_ledger_pg_query(s,
-                              "INSERT INTO certmill.ledger_device SELECT $1::bigint, device_id, $2::bigint "
-                              "FROM pg_temp.ledger_wanted"
-                              " ORDER BY device_id ON CONFLICT DO NOTHING",
-                              text, CM_COUNT(text), PGRES_COMMAND_OK, &res, what, err));
+    CM_TRY(cm_pg_query(&s->pg,
+                       "INSERT INTO certmill.ledger_device SELECT $1::bigint, device_id, $2::bigint "
+                       "FROM pg_temp.ledger_wanted"
+                       " ORDER BY device_id ON CONFLICT DO NOTHING",
+                       text, CM_COUNT(text), PGRES_COMMAND_OK, &res, what, err));
     const uint64_t entered = strtoull(PQcmdTuples(res), NULL, 10);
     PQclear(res);
     return entered == l->added ? CM_OK : find_held(s, ca_no, run_no, what, err);
@@ -179,16 +152,15 @@ static cm_err ask_outcome(struct pg_ledger *s, bool *committed, struct cm_error 
     const char *const text[] = { ca_no, s->base.claim.run_id };
     int64_t reservations = 0;
 
-    PQreset(s->conn);
-    if (PQstatus(s->conn) != CONNECTION_OK)
-        return cm_ledger_pg_fail(s, NULL, what, err);
-    CM_TRY(cm_ledger_pg_begin(s, what, err));
+    PQreset(s->pg.conn);
+    if (!cm_pg_is_up(&s->pg))
+        return cm_pg_fail(&s->pg, NULL, what, err);
+    CM_TRY(cm_pg_begin(&s->pg, what, err));
     CM_TRY(lock_ca(s, s->base.claim.ca_certificate_id, &s->ca_no, what, err));
     (void) snprintf(ca_no, sizeof ca_no, "%" PRId64, s->ca_no);
-    CM_TRY(cm_ledger_pg_int(s,
-                            "SELECT reservations FROM certmill.ledger_run WHERE ca_no = $1 AND run_id = $2",
-                            text, CM_COUNT(text), 0, &reservations, what, err));
-    cm_ledger_pg_rollback(&s->base);
+    CM_TRY(cm_pg_int(&s->pg, "SELECT reservations FROM certmill.ledger_run WHERE ca_no = $1 AND run_id = $2",
+                     text, CM_COUNT(text), 0, &reservations, what, err));
+    cm_pg_rollback(&s->pg);
     *committed = reservations >= s->reservations;
     return CM_OK;
 }
@@ -201,7 +173,7 @@ static cm_err find_outcome(struct pg_ledger *s, struct cm_error *err)
     cm_err rc = CM_OK;
 
     while ((rc = ask_outcome(s, &committed, err)) != CM_OK) {
-        if (PQstatus(s->conn) == CONNECTION_OK || now_ms() >= end)
+        if (cm_pg_is_up(&s->pg) || now_ms() >= end)
             return rc;
         (void) nanosleep(&(struct timespec) { .tv_nsec = 200000000 }, NULL);
     }
@@ -214,14 +186,9 @@ static cm_err find_outcome(struct pg_ledger *s, struct cm_error *err)
 static cm_err pg_commit(struct cm_ledger *l, struct cm_error *err)
 {
     struct pg_ledger *s = cm_ledger_pg_of(l);
-    PGresult *res = PQexec(s->conn, "COMMIT");
-    /* The answer of a transaction that had failed is ROLLBACK, and no error. */
-    const bool done = PQresultStatus(res) == PGRES_COMMAND_OK && strcmp(PQcmdStatus(res), "COMMIT") == 0;
+    const cm_err rc = cm_pg_commit(&s->pg, "commit to it", err);
 
-    if (!done && PQstatus(s->conn) == CONNECTION_OK)
-        return cm_ledger_pg_fail(s, res, "commit to it", err);
-    PQclear(res);
-    return done ? CM_OK : find_outcome(s, err);
+    return rc == CM_E_CLOSED ? find_outcome(s, err) : rc;
 }
 
 static cm_err free_run(const struct pg_ledger *s, const char *ca_certificate_id, const char *run_id,
@@ -232,17 +199,16 @@ static cm_err free_run(const struct pg_ledger *s, const char *ca_certificate_id,
     char ca_text[24];
     const char *const text[] = { ca_text, run_id };
 
-    CM_TRY(cm_ledger_pg_begin(s, what, err));
+    CM_TRY(cm_pg_begin(&s->pg, what, err));
     CM_TRY(lock_ca(s, ca_certificate_id, &ca_no, what, err));
     (void) snprintf(ca_text, sizeof ca_text, "%" PRId64, ca_no);
-    CM_TRY(cm_ledger_pg_query(
-        s,
-        "DELETE FROM certmill.ledger_device d USING certmill.ledger_run r WHERE r.ca_no = $1"
-        " AND r.run_id = $2 AND d.ca_no = $1 AND d.run_no = r.run_no",
-        text, CM_COUNT(text), PGRES_COMMAND_OK, NULL, what, err));
-    CM_TRY(cm_ledger_pg_query(s, "DELETE FROM certmill.ledger_run WHERE ca_no = $1 AND run_id = $2", text,
-                              CM_COUNT(text), PGRES_COMMAND_OK, NULL, what, err));
-    return cm_ledger_pg_run(s, "COMMIT", what, err);
+    CM_TRY(cm_pg_query(&s->pg,
+                       "DELETE FROM certmill.ledger_device d USING certmill.ledger_run r WHERE r.ca_no = $1"
+                       " AND r.run_id = $2 AND d.ca_no = $1 AND d.run_no = r.run_no",
+                       text, CM_COUNT(text), PGRES_COMMAND_OK, NULL, what, err));
+    CM_TRY(cm_pg_query(&s->pg, "DELETE FROM certmill.ledger_run WHERE ca_no = $1 AND run_id = $2", text,
+                       CM_COUNT(text), PGRES_COMMAND_OK, NULL, what, err));
+    return cm_pg_run(&s->pg, "COMMIT", what, err);
 }
 
 static cm_err pg_release(struct cm_ledger *l, const char *ca_certificate_id, const char *run_id,
@@ -251,20 +217,22 @@ static cm_err pg_release(struct cm_ledger *l, const char *ca_certificate_id, con
     const cm_err rc = free_run(cm_ledger_pg_of(l), ca_certificate_id, run_id, err);
 
     if (rc != CM_OK)
-        cm_ledger_pg_rollback(l);
+        cm_pg_rollback(&cm_ledger_pg_of(l)->pg);
     return rc;
 }
 
+static void pg_rollback(struct cm_ledger *l)
+{
+    cm_pg_rollback(&cm_ledger_pg_of(l)->pg);
+}
+
 const struct cm_ledger_ops cm_ledger_pg_ops = {
-    .scheme = "postgresql://",
-    .form = "postgresql://[user@]host[:port]/database",
-    .public = cm_pg_url_public,
     .open = cm_ledger_pg_open,
     .begin = pg_begin,
     .add = pg_add,
     .settle = pg_settle,
     .commit = pg_commit,
-    .rollback = cm_ledger_pg_rollback,
+    .rollback = pg_rollback,
     .release = pg_release,
     .close = cm_ledger_pg_close,
 };

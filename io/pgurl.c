@@ -94,10 +94,11 @@ static cm_err check_no_secret(const char *url, struct cm_error *err)
     return CM_OK;
 }
 
-cm_err cm_pg_url_public(const char *url, char *out, size_t cap, struct cm_error *err)
+cm_err cm_pg_url_public(const char *url, const char *option_name, char *out, size_t cap, struct cm_error *err)
 {
     struct cm_writer w = cm_writer(out, cap);
 
+    (void) option_name; /* these messages name the server, not the option */
     CM_TRY(cm_pg_url_check(url, err));
     const char *authority = strstr(url, "://") + 3;
     const char *at = end_of_user(authority);

@@ -6,14 +6,15 @@
 #include <libpq-fe.h>
 
 /* pgurl.h - the URL of a PostgreSQL server, handled so that its password gets
- * into no message. ledger_pg.c connects with it. */
+ * into no message. pgkit.c connects with it. */
 
 /* Refuses what libpq can't read, and what it would read otherwise than the user
  * meant: a password with an '@' or '/' that is not percent-encoded becomes a part
  * of the host's or database's name, which messages show. CM_E_USAGE. */
 CM_MUST_CHECK cm_err cm_pg_url_check(const char *url, struct cm_error *err);
-/* The URL without its passwords. CM_E_USAGE as above, or beyond cap. */
-CM_MUST_CHECK cm_err cm_pg_url_public(const char *url, char *out, size_t cap, struct cm_error *err);
+/* The URL without its passwords. CM_E_USAGE as above, or beyond cap. option: dburl.h's; not used. */
+CM_MUST_CHECK cm_err cm_pg_url_public(const char *url, const char *option, char *out, size_t cap,
+                                      struct cm_error *err);
 /* A connection in whatever state (look at PQstatus), or NULL without memory. What
  * the URL and the environment leave open gets bounds in time. */
 PGconn *cm_pg_connect(const char *url);

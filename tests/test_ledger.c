@@ -338,8 +338,8 @@ Test(ledger, urls_that_are_wrong)
 {
     static char long_url[CM_LEDGER_URL_MAX + 100] = "sqlite:/";
 
-    for (size_t i = 0; cm_ledger_form_at(i) != NULL; i++)
-        expect_usage("mysql://u:sEcReT@h/d", cm_ledger_form_at(i));
+    for (size_t i = 0; cm_db_url_form(i) != NULL; i++)
+        expect_usage("mysql://u:sEcReT@h/d", cm_db_url_form(i));
     expect_usage("", "sqlite:FILE");
     expect_usage("sEcReT", "sqlite:FILE");
     expect_usage("sqlite", "sqlite:FILE");
