@@ -1,0 +1,43 @@
+#ifndef CM_IO_DB_IMPL_H
+#define CM_IO_DB_IMPL_H
+
+#include "io/db.h"
+
+/* db_impl.h - what db.c and the kinds of database share. db.c keeps the order of the
+ * calls and words the refusals; a kind keeps the rows. */
+struct cm_db_ops {
+    cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
+                   struct cm_error *err);
+    bool (*is_away)(const struct cm_db *d);
+    /* Indexed: as the database says now. Others: runs but this one that are below the CA (NULL: below any).
+     */
+    cm_err (*look)(struct cm_db *d, const char *run_id, const char *ca_certificate_id, bool *indexed,
+                   int64_t *others, struct cm_error *err);
+    cm_err (*enter)(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err);
+    /* Fills in *holder; CM_E_END: none of the ids is taken. */
+    cm_err (*taken)(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
+                    const struct cm_span *id, size_t ids, struct cm_db_holder *holder, struct cm_error *err);
+    cm_err (*begin)(struct cm_db *d, struct cm_db_cursor *at, struct cm_error *err);
+    /* changed: rows that were superseded. */
+    cm_err (*supersede)(struct cm_db *d, const struct cm_db_successor *next, size_t count, size_t *changed,
+                        struct cm_error *err);
+    cm_err (*put)(struct cm_db *d, const struct cm_db_row *row, struct cm_error *err);
+    cm_err (*commit)(struct cm_db *d, const struct cm_db_cursor *to, struct cm_error *err);
+    void (*rollback)(struct cm_db *d);
+    cm_err (*index)(struct cm_db *d, struct cm_error *err);
+    void (*close)(struct cm_db *d);
+};
+
+extern const struct cm_db_ops cm_db_sqlite_ops, cm_db_pg_ops;
+
+/* The common part, first in each kind's own. */
+struct cm_db {
+    const struct cm_db_ops *ops;
+    char name[160];
+    bool is_new;
+    bool loading;           /* between begin and commit or rollback */
+    int64_t run_no;         /* of the run that was entered; 0: none */
+    struct cm_db_cursor at; /* where it was at begin */
+};
+
+#endif
