@@ -34,32 +34,38 @@ const char *cm_db_name(const struct cm_db *d)
 
 bool cm_db_is_away(const struct cm_db *d)
 {
-    return d->ops->is_away(d);
+    return d->away;
 }
 
-/* Rows of two runs need the indexes, which keep ids and certificates apart. */
+/* A rollback may wipe out what the kind knows of it. */
+static cm_err noted(struct cm_db *d, cm_err rc)
+{
+    d->away = rc == CM_E_DB && d->ops->is_away(d);
+    return rc;
+}
+
 cm_err cm_db_enter(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err)
 {
-    bool indexed = false;
-    int64_t others = 0;
+    struct cm_db_look look = { 0 };
 
     CM_ASSERT(!d->loading);
-    CM_TRY(d->ops->enter(d, run, err));
+    CM_TRY(noted(d, d->ops->enter(d, run, err)));
     CM_ASSERT(d->run_no > 0);
-    CM_TRY(d->ops->look(d, run->run_id, NULL, &indexed, &others, err));
-    return others > 0 && !indexed ? cm_db_index(d, err) : CM_OK;
+    CM_TRY(noted(d, d->ops->look(d, run->run_id, run->ca_certificate_id, &look, err)));
+    /* Rows of two runs need the indexes, which keep ids and certificates apart. */
+    return look.runs > 0 && !look.indexed ? cm_db_index(d, err) : CM_OK;
 }
 
 cm_err cm_db_has_others(struct cm_db *d, const char *run_id, const char *ca_certificate_id, bool *out,
-                        struct cm_error *err)
+                        uint64_t *from, struct cm_error *err)
 {
-    bool indexed = false;
-    int64_t others = 0;
+    struct cm_db_look look = { 0 };
 
     CM_ASSERT(!d->loading);
-    CM_TRY(d->ops->look(d, run_id, ca_certificate_id, &indexed, &others, err));
-    *out = others > 0;
-    return others > 0 && !indexed ? cm_db_index(d, err) : CM_OK;
+    CM_TRY(noted(d, d->ops->look(d, run_id, ca_certificate_id, &look, err)));
+    *out = look.others > 0;
+    *from = (uint64_t) look.manifest_bytes;
+    return look.others > 0 && !look.indexed ? cm_db_index(d, err) : CM_OK;
 }
 
 cm_err cm_db_taken(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
@@ -68,7 +74,7 @@ cm_err cm_db_taken(struct cm_db *d, const char *run_id, const char *ca_certifica
     struct cm_db_holder holder = { 0 };
 
     CM_ASSERT(!d->loading && ids <= CM_DB_IDS_MAX);
-    const cm_err rc = d->ops->taken(d, run_id, ca_certificate_id, id, ids, &holder, err);
+    const cm_err rc = noted(d, d->ops->taken(d, run_id, ca_certificate_id, id, ids, &holder, err));
     if (rc == CM_E_END)
         return CM_OK;
     CM_TRY(rc);
@@ -82,7 +88,7 @@ cm_err cm_db_begin(struct cm_db *d, struct cm_db_cursor *at, struct cm_error *er
 {
     CM_ASSERT(!d->loading && d->run_no > 0);
     d->loading = true;
-    CM_TRY(d->ops->begin(d, &d->at, err));
+    CM_TRY(noted(d, d->ops->begin(d, &d->at, err)));
     *at = d->at;
     return CM_OK;
 }
@@ -93,7 +99,7 @@ cm_err cm_db_supersede(struct cm_db *d, const struct cm_db_successor *next, size
     size_t changed = 0;
 
     CM_ASSERT(d->loading);
-    CM_TRY(d->ops->supersede(d, next, count, &changed, err));
+    CM_TRY(noted(d, d->ops->supersede(d, next, count, &changed, err)));
     if (changed != count)
         CM_FAIL(
             err, CM_E_INPUT,
@@ -106,13 +112,13 @@ cm_err cm_db_supersede(struct cm_db *d, const struct cm_db_successor *next, size
 cm_err cm_db_put(struct cm_db *d, const struct cm_db_row *row, struct cm_error *err)
 {
     CM_ASSERT(d->loading);
-    return d->ops->put(d, row, err);
+    return noted(d, d->ops->put(d, row, err));
 }
 
 cm_err cm_db_commit(struct cm_db *d, const struct cm_db_cursor *to, struct cm_error *err)
 {
     CM_ASSERT(d->loading && to->manifest_bytes > d->at.manifest_bytes && to->rows > d->at.rows);
-    CM_TRY(d->ops->commit(d, to, err));
+    CM_TRY(noted(d, d->ops->commit(d, to, err)));
     d->loading = false;
     return CM_OK;
 }
@@ -127,5 +133,5 @@ void cm_db_rollback(struct cm_db *d)
 cm_err cm_db_index(struct cm_db *d, struct cm_error *err)
 {
     CM_ASSERT(!d->loading);
-    return d->ops->index(d, err);
+    return noted(d, d->ops->index(d, err));
 }

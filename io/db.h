@@ -73,11 +73,12 @@ const char *cm_db_name(const struct cm_db *d); /* what messages call it */
 /* Did the last failure come from the connection, or from somebody's lock? Opening again may help. */
 bool cm_db_is_away(const struct cm_db *d);
 
-/* Before all that follows: the run that is loaded, entered if it is not there. */
+/* Before begin: the run that is loaded, entered if it is not there. */
 CM_MUST_CHECK cm_err cm_db_enter(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err);
-/* Are there devices of other runs below this CA? Else `taken` need not be asked. */
+/* Are there other runs below this CA? Else `taken` need not be asked. from: where the cursor of this run is,
+ * which need not be there yet. */
 CM_MUST_CHECK cm_err cm_db_has_others(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
-                                      bool *out, struct cm_error *err);
+                                      bool *out, uint64_t *from, struct cm_error *err);
 /* Refuses ids (at most CM_DB_IDS_MAX) that another run below the CA has in force: CM_E_INPUT names one, and
  * the run. */
 enum { CM_DB_IDS_MAX = 1024 };

@@ -5,14 +5,19 @@
 
 /* db_impl.h - what db.c and the kinds of database share. db.c keeps the order of the
  * calls and words the refusals; a kind keeps the rows. */
+struct cm_db_look {
+    bool indexed;
+    int64_t runs, others;   /* other runs than this one, and those of them that are below the CA */
+    int64_t manifest_bytes; /* of this run's cursor */
+};
+
 struct cm_db_ops {
     cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
                    struct cm_error *err);
-    bool (*is_away)(const struct cm_db *d);
-    /* Indexed: as the database says now. Others: runs but this one that are below the CA (NULL: below any).
-     */
-    cm_err (*look)(struct cm_db *d, const char *run_id, const char *ca_certificate_id, bool *indexed,
-                   int64_t *others, struct cm_error *err);
+    bool (*is_away)(const struct cm_db *d); /* asked right after a failure */
+    /* Of a run that need not be there: then at is 0. */
+    cm_err (*look)(struct cm_db *d, const char *run_id, const char *ca_certificate_id, struct cm_db_look *out,
+                   struct cm_error *err);
     cm_err (*enter)(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err);
     /* Fills in *holder; CM_E_END: none of the ids is taken. */
     cm_err (*taken)(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
@@ -35,6 +40,7 @@ struct cm_db {
     const struct cm_db_ops *ops;
     char name[160];
     bool is_new;
+    bool away;              /* what made the last call fail may pass */
     bool loading;           /* between begin and commit or rollback */
     int64_t run_no;         /* of the run that was entered; 0: none */
     struct cm_db_cursor at; /* where it was at begin */

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-static cm_err find_version(const struct pg_db *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(struct pg_db *s, int64_t *version, struct cm_error *err)
 {
     int64_t table = 0, found = 0;
 
@@ -81,23 +81,28 @@ static bool pg_is_away(const struct cm_db *d)
 {
     const struct pg_db *s = (const struct pg_db *) d;
 
-    return !cm_pg_is_up(&s->pg);
+    return !cm_pg_is_up(&s->pg) || s->pg.in_the_way;
 }
 
-static cm_err pg_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id, bool *indexed,
-                      int64_t *others, struct cm_error *err)
+static cm_err pg_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
+                      struct cm_db_look *out, struct cm_error *err)
 {
-    const struct pg_db *s = cm_db_pg_of(d);
+    struct cm_pg *pg = &cm_db_pg_of(d)->pg;
     const char *const text[] = { run_id, ca_certificate_id };
-    int64_t flag = 0;
+    PGresult *res = NULL;
 
-    CM_TRY(cm_pg_int(&s->pg, "SELECT indexed::int FROM certmill.certmill_schema", NULL, 0, 0, &flag,
-                     "read it", err));
-    *indexed = flag != 0;
-    return cm_pg_int(&s->pg,
-                     "SELECT count(*) FROM certmill.run WHERE run_id <> $1"
-                     " AND ($2::text IS NULL OR ca_certificate_id = $2)",
-                     text, CM_COUNT(text), 0, others, "read it", err);
+    CM_TRY(cm_pg_query(pg,
+                       "SELECT (SELECT indexed FROM certmill.certmill_schema)::int,"
+                       " count(*) FILTER (WHERE run_id <> $1),"
+                       " count(*) FILTER (WHERE run_id <> $1 AND ca_certificate_id = $2),"
+                       " coalesce(max(manifest_bytes) FILTER (WHERE run_id = $1), 0) FROM certmill.run",
+                       text, CM_COUNT(text), PGRES_TUPLES_OK, &res, "read it", err));
+    *out = (struct cm_db_look) { .indexed = PQgetvalue(res, 0, 0)[0] == '1',
+                                 .runs = strtoll(PQgetvalue(res, 0, 1), NULL, 10),
+                                 .others = strtoll(PQgetvalue(res, 0, 2), NULL, 10),
+                                 .manifest_bytes = strtoll(PQgetvalue(res, 0, 3), NULL, 10) };
+    PQclear(res);
+    return CM_OK;
 }
 
 static cm_err enter(struct pg_db *s, const struct cm_db_run *run, struct cm_error *err)

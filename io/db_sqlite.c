@@ -119,18 +119,20 @@ static bool sqlite_is_away(const struct cm_db *d)
     return code == SQLITE_BUSY || code == SQLITE_LOCKED;
 }
 
-static cm_err sqlite_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id, bool *indexed,
-                          int64_t *others, struct cm_error *err)
+static cm_err sqlite_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
+                          struct cm_db_look *out, struct cm_error *err)
 {
-    const struct sqlite_db *s = cm_db_sqlite_of(d);
+    const struct cm_sqlite *sql = &cm_db_sqlite_of(d)->sql;
     const char *const text[] = { run_id, ca_certificate_id };
-    int64_t flag = 0;
+    int64_t indexed = 0;
 
-    CM_TRY(cm_sqlite_int(&s->sql, "SELECT indexed FROM certmill_schema", NULL, 0, 0, &flag, err));
-    *indexed = flag != 0;
-    return cm_sqlite_int(
-        &s->sql, "SELECT count(*) FROM run WHERE run_id <> ?1 AND (?2 IS NULL OR ca_certificate_id = ?2)",
-        text, CM_COUNT(text), 0, others, err);
+    CM_TRY(cm_sqlite_int(sql, "SELECT indexed FROM certmill_schema", NULL, 0, 0, &indexed, err));
+    out->indexed = indexed != 0;
+    CM_TRY(cm_sqlite_int(sql, "SELECT count(*) FROM run WHERE run_id <> ?1", text, 1, 0, &out->runs, err));
+    CM_TRY(cm_sqlite_int(sql, "SELECT count(*) FROM run WHERE run_id <> ?1 AND ca_certificate_id = ?2", text,
+                         2, 0, &out->others, err));
+    return cm_sqlite_int(sql, "SELECT manifest_bytes FROM run WHERE run_id = ?1", text, 1, 0,
+                         &out->manifest_bytes, err);
 }
 
 static cm_err enter(struct sqlite_db *s, const struct cm_db_run *run, struct cm_error *err)

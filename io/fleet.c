@@ -246,6 +246,14 @@ uint64_t cm_fleet_manifest_bytes(const struct cm_fleet *f)
     return f->manifest_bytes;
 }
 
+cm_err cm_fleet_grow(struct cm_fleet *f, uint64_t manifest_bytes, struct cm_error *err)
+{
+    CM_ASSERT(manifest_bytes >= f->manifest_bytes);
+    f->journal.manifest_bytes = manifest_bytes;
+    cm_fd_close(&f->manifest_fd); /* it may not have been there */
+    return open_manifest(f, err);
+}
+
 cm_err cm_fleet_manifest_read(const struct cm_fleet *f, void *buf, size_t len, uint64_t offset, size_t *got,
                               struct cm_error *err)
 {
@@ -269,6 +277,10 @@ cm_err cm_fleet_file_open(const struct cm_fleet *f, enum cm_fleet_side side, con
         (void) snprintf(part, sizeof part, "%s.part", name);
         file.part = true;
         rc = open_regular(f->side_fd[side], dir, part, &file.fd, &st, err);
+        if (rc == CM_E_END) { /* a run that goes on has just given it its final name */
+            file.part = false;
+            rc = open_regular(f->side_fd[side], dir, name, &file.fd, &st, err);
+        }
     }
     CM_TRY(rc);
     file.size = (uint64_t) st.st_size;

@@ -11,7 +11,7 @@
 /* fleet.h - a run directory, opened for reading (docs/formats.md, "The run directory").
  *
  *  Ownership  open makes it, close frees it; what the getters return lives as long.
- *  Threads    constant after open: any thread may call anything but close.
+ *  Threads    constant after open but for grow: any thread may call anything but grow and close.
  *  Trust      every name inside is opened without following symbolic links, and is
  *             one that the format allows; files are read with bounds.
  *  Errors     CM_E_INPUT: not a fleet, or damaged; CM_E_IO; CM_E_NOMEM.
@@ -86,6 +86,9 @@ uint64_t cm_fleet_manifest_bytes(const struct cm_fleet *f);
 uint64_t cm_fleet_manifest_size(const struct cm_fleet *f); /* of the file, committed or not */
 CM_MUST_CHECK cm_err cm_fleet_manifest_read(const struct cm_fleet *f, void *buf, size_t len, uint64_t offset,
                                             size_t *got, struct cm_error *err);
+
+/* The run goes on in this process, and its journal has committed up to there since open. */
+CM_MUST_CHECK cm_err cm_fleet_grow(struct cm_fleet *f, uint64_t manifest_bytes, struct cm_error *err);
 
 /* A file of one side, by its name below it ("000000.tar", "000000/ID.crt"). */
 struct cm_fleet_file {

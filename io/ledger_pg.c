@@ -5,8 +5,8 @@
 
 /* Waits for its turn. The row is made where it is missing, so that a transaction that
  * is just making it is waited for, too. */
-static cm_err lock_ca(const struct pg_ledger *s, const char *ca_certificate_id, int64_t *ca_no,
-                      const char *what, struct cm_error *err)
+static cm_err lock_ca(struct pg_ledger *s, const char *ca_certificate_id, int64_t *ca_no, const char *what,
+                      struct cm_error *err)
 {
     return cm_pg_int(&s->pg,
                      "INSERT INTO certmill.ledger_ca (ca_certificate_id) VALUES ($1)"
@@ -191,7 +191,7 @@ static cm_err pg_commit(struct cm_ledger *l, struct cm_error *err)
     return rc == CM_E_CLOSED ? find_outcome(s, err) : rc;
 }
 
-static cm_err free_run(const struct pg_ledger *s, const char *ca_certificate_id, const char *run_id,
+static cm_err free_run(struct pg_ledger *s, const char *ca_certificate_id, const char *run_id,
                        struct cm_error *err)
 {
     static const char what[] = "free ids in it";

@@ -14,7 +14,7 @@ static const char *const steps[CM_LEDGER_VERSION] = {
     " run_no bigint NOT NULL, PRIMARY KEY (ca_no, device_id))",
 };
 
-static cm_err find_version(const struct pg_ledger *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(struct pg_ledger *s, int64_t *version, struct cm_error *err)
 {
     int64_t table = 0;
 

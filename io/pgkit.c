@@ -26,12 +26,13 @@ static const char *advice(const char *state)
     return "";
 }
 
-cm_err cm_pg_fail(const struct cm_pg *s, PGresult *res, const char *what, struct cm_error *err)
+cm_err cm_pg_fail(struct cm_pg *s, PGresult *res, const char *what, struct cm_error *err)
 {
     const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *primary = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     char line[200];
 
+    s->in_the_way = state != NULL && (strcmp(state, "55P03") == 0 || strncmp(state, "40", 2) == 0);
     (void) cm_pg_line(primary != NULL ? primary : PQerrorMessage(s->conn), line, sizeof line);
     (void) cm_fail(err, CM_E_DB, CM_HERE, "the %s %s: can't %s: %s%s", s->noun, s->name, what, line,
                    state != NULL ? advice(state) : "");
@@ -39,7 +40,7 @@ cm_err cm_pg_fail(const struct cm_pg *s, PGresult *res, const char *what, struct
     return CM_E_DB;
 }
 
-cm_err cm_pg_query(const struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
+cm_err cm_pg_query(struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
                    ExecStatusType want, PGresult **out, const char *what, struct cm_error *err)
 {
     PGresult *res = PQexecParams(s->conn, sql, (int) texts, NULL, text, NULL, NULL, 0);
@@ -53,7 +54,7 @@ cm_err cm_pg_query(const struct cm_pg *s, const char *sql, const char *const *te
     return CM_OK;
 }
 
-cm_err cm_pg_run(const struct cm_pg *s, const char *sql, const char *what, struct cm_error *err)
+cm_err cm_pg_run(struct cm_pg *s, const char *sql, const char *what, struct cm_error *err)
 {
     PGresult *res = PQexec(s->conn, sql);
 
@@ -63,7 +64,7 @@ cm_err cm_pg_run(const struct cm_pg *s, const char *sql, const char *what, struc
     return CM_OK;
 }
 
-cm_err cm_pg_int(const struct cm_pg *s, const char *sql, const char *const *text, size_t texts, int64_t none,
+cm_err cm_pg_int(struct cm_pg *s, const char *sql, const char *const *text, size_t texts, int64_t none,
                  int64_t *out, const char *what, struct cm_error *err)
 {
     PGresult *res = NULL;
@@ -77,7 +78,7 @@ cm_err cm_pg_int(const struct cm_pg *s, const char *sql, const char *const *text
     return CM_OK;
 }
 
-cm_err cm_pg_tables(const struct cm_pg *s, const char *names, int64_t *out, struct cm_error *err)
+cm_err cm_pg_tables(struct cm_pg *s, const char *names, int64_t *out, struct cm_error *err)
 {
     char sql[400];
 
@@ -104,7 +105,7 @@ void cm_pg_rollback(struct cm_pg *s)
 /* All bounds are of this transaction alone. A session that does nothing in it has lost its client, which
  * waits for nothing in between: it must not keep the lock. What is committed must be on disk even where a
  * user's default is that it need not. */
-cm_err cm_pg_begin(const struct cm_pg *s, const char *what, struct cm_error *err)
+cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err)
 {
     char lock[24], idle[24];
     const char *const text[] = { lock, idle };
@@ -121,7 +122,7 @@ cm_err cm_pg_begin(const struct cm_pg *s, const char *what, struct cm_error *err
 }
 
 /* Behind a lock, because another process may be at it: the key is "certmill" in ASCII. */
-cm_err cm_pg_begin_making(const struct cm_pg *s, const char *what, struct cm_error *err)
+cm_err cm_pg_begin_making(struct cm_pg *s, const char *what, struct cm_error *err)
 {
     int64_t schema = 0;
 
@@ -133,7 +134,7 @@ cm_err cm_pg_begin_making(const struct cm_pg *s, const char *what, struct cm_err
     return schema == 0 ? cm_pg_run(s, "CREATE SCHEMA certmill", what, err) : CM_OK;
 }
 
-cm_err cm_pg_commit(const struct cm_pg *s, const char *what, struct cm_error *err)
+cm_err cm_pg_commit(struct cm_pg *s, const char *what, struct cm_error *err)
 {
     PGresult *res = PQexec(s->conn, "COMMIT");
     /* The answer of a transaction that had failed is ROLLBACK, and no error. */
@@ -152,8 +153,7 @@ cm_err cm_pg_copy_begin(struct cm_pg *s, const char *sql, const char *what, stru
     return CM_OK;
 }
 
-cm_err cm_pg_copy_put(const struct cm_pg *s, const void *data, size_t len, const char *what,
-                      struct cm_error *err)
+cm_err cm_pg_copy_put(struct cm_pg *s, const void *data, size_t len, const char *what, struct cm_error *err)
 {
     return PQputCopyData(s->conn, data, (int) len) == 1 ? CM_OK : cm_pg_fail(s, NULL, what, err);
 }

@@ -20,6 +20,7 @@ struct cm_pg {
     char name[160];   /* what messages call it; connect fills it in */
     unsigned wait_ms; /* how long a transaction waits for the locks of others */
     bool copying;     /* a COPY FROM STDIN is under way */
+    bool in_the_way;  /* what made the last call fail was another transaction */
 };
 
 /* A database in UTF8. CM_E_USAGE: the URL; CM_E_INPUT: the encoding. After a failure close takes what is
@@ -30,33 +31,30 @@ void cm_pg_close(struct cm_pg *s);
 bool cm_pg_is_up(const struct cm_pg *s);
 
 /* With the server's reason, or libpq's where there was no answer. Frees res (NULL accepted). */
-cm_err cm_pg_fail(const struct cm_pg *s, PGresult *res, const char *what, struct cm_error *err);
+cm_err cm_pg_fail(struct cm_pg *s, PGresult *res, const char *what, struct cm_error *err);
 /* Statements, separated by ';', that give no rows. */
-CM_MUST_CHECK cm_err cm_pg_run(const struct cm_pg *s, const char *sql, const char *what,
-                               struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_run(struct cm_pg *s, const char *sql, const char *what, struct cm_error *err);
 /* One statement with parameters, whose result must be `want`; out may be NULL, and is the caller's. */
-CM_MUST_CHECK cm_err cm_pg_query(const struct cm_pg *s, const char *sql, const char *const *text,
-                                 size_t texts, ExecStatusType want, PGresult **out, const char *what,
-                                 struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_query(struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
+                                 ExecStatusType want, PGresult **out, const char *what, struct cm_error *err);
 /* The first column of the first row, an integer; `none` where there is no row or it is null. */
-CM_MUST_CHECK cm_err cm_pg_int(const struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
+CM_MUST_CHECK cm_err cm_pg_int(struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
                                int64_t none, int64_t *out, const char *what, struct cm_error *err);
 /* How many tables and views of these names the schema has: names, parenthesised: "('a', 'b')". Asks the
  * catalog's tables: to_regclass may answer from a cache of before the wait for a lock. */
-CM_MUST_CHECK cm_err cm_pg_tables(const struct cm_pg *s, const char *names, int64_t *out,
-                                  struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_tables(struct cm_pg *s, const char *names, int64_t *out, struct cm_error *err);
 
 /* A transaction that sees anew with every statement, whose commit will be durable. */
-CM_MUST_CHECK cm_err cm_pg_begin(const struct cm_pg *s, const char *what, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err);
 /* The same, and alone in making schemas and tables; the schema is there. */
-CM_MUST_CHECK cm_err cm_pg_begin_making(const struct cm_pg *s, const char *what, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_begin_making(struct cm_pg *s, const char *what, struct cm_error *err);
 /* CM_E_CLOSED, without a message: the connection broke, nobody knows how it ended. */
-CM_MUST_CHECK cm_err cm_pg_commit(const struct cm_pg *s, const char *what, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_pg_commit(struct cm_pg *s, const char *what, struct cm_error *err);
 void cm_pg_rollback(struct cm_pg *s);
 
 CM_MUST_CHECK cm_err cm_pg_copy_begin(struct cm_pg *s, const char *sql, const char *what,
                                       struct cm_error *err);
-CM_MUST_CHECK cm_err cm_pg_copy_put(const struct cm_pg *s, const void *data, size_t len, const char *what,
+CM_MUST_CHECK cm_err cm_pg_copy_put(struct cm_pg *s, const void *data, size_t len, const char *what,
                                     struct cm_error *err);
 /* Waits for the server's word on all of it. */
 CM_MUST_CHECK cm_err cm_pg_copy_end(struct cm_pg *s, const char *what, struct cm_error *err);

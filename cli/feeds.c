@@ -1,0 +1,248 @@
+#include "cli/feeds.h"
+
+#include "cli/msg.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "engine/ident.h"
+
+#include <jansson.h>
+
+typedef unsigned long long ull;
+
+static const char option[] = "--to";
+
+struct feed {
+    const char *url;
+    char public[CM_DB_URL_MAX];
+    struct cm_db *db; /* until the follower has it */
+    bool others;      /* it has devices of other runs under the CA */
+    struct cm_follower *follower;
+    struct cm_follower_state state; /* as it was last seen */
+    bool told;                      /* that it is away */
+};
+
+struct cm_feeds {
+    const struct cm_feeds_opts *opts;
+    struct feed feed[CM_FEEDS_MAX];
+    size_t count;
+    char dir[256];
+    bool quiet;
+    /* ids that are to be asked for */
+    char run_id[37], ca_certificate_id[65];
+    char id[CM_DB_IDS_MAX][CM_ID_MAX];
+    struct cm_span ids[CM_DB_IDS_MAX];
+    size_t added;
+};
+
+static bool is_none(const struct cm_strs *to)
+{
+    return to->count == 0 || (to->count == 1 && strcmp(to->item[0], "none") == 0);
+}
+
+static cm_err take_url(struct cm_feeds *f, const char *url, struct cm_error *err)
+{
+    struct feed *feed = &f->feed[f->count];
+
+    CM_TRY(cm_db_url_public(url, option, feed->public, sizeof feed->public, err));
+    for (size_t i = 0; i < f->count; i++)
+        if (strcmp(f->feed[i].public, feed->public) == 0)
+            CM_FAIL(err, CM_E_USAGE, "--to %.200s is given twice", feed->public);
+    feed->url = url;
+    f->count++;
+    return CM_OK;
+}
+
+cm_err cm_feeds_open(const struct cm_feeds_opts *opts, struct cm_feeds **out, struct cm_error *err)
+{
+    *out = NULL;
+    if (is_none(&opts->to))
+        return CM_OK;
+    if (opts->to.count > CM_FEEDS_MAX)
+        CM_FAIL(err, CM_E_USAGE, "--to is given %zu times; a run feeds at most %d databases", opts->to.count,
+                CM_FEEDS_MAX);
+    struct cm_feeds *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the databases");
+    f->opts = opts;
+    cm_err rc = CM_OK;
+    for (size_t i = 0; rc == CM_OK && i < opts->to.count; i++)
+        rc = take_url(f, opts->to.item[i], err);
+    if (rc != CM_OK) {
+        cm_feeds_close(f);
+        return rc;
+    }
+    *out = f;
+    return CM_OK;
+}
+
+size_t cm_feeds_count(const struct cm_feeds *f)
+{
+    return f != NULL ? f->count : 0;
+}
+
+const char *cm_feeds_public(const struct cm_feeds *f, size_t i)
+{
+    return f->feed[i].public;
+}
+
+/* --- before the first key ------------------------------------------------------ */
+
+cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
+                        struct cm_error *err)
+{
+    uint64_t from = 0;
+
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct feed *feed = &f->feed[i];
+        CM_TRY(cm_db_open(feed->url, option, CM_DB_WAIT_MS, &feed->db, err));
+        CM_TRY(cm_db_has_others(feed->db, run_id, ca_certificate_id, &feed->others, &from, err));
+    }
+    if (f != NULL) {
+        (void) snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
+        (void) snprintf(f->ca_certificate_id, sizeof f->ca_certificate_id, "%s", ca_certificate_id);
+    }
+    return CM_OK;
+}
+
+cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++)
+        if (f->feed[i].others)
+            CM_TRY(cm_db_taken(f->feed[i].db, f->run_id, f->ca_certificate_id, f->ids, f->added, err));
+    if (f != NULL)
+        f->added = 0;
+    return CM_OK;
+}
+
+cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct cm_error *err)
+{
+    if (f == NULL)
+        return CM_OK;
+    CM_ASSERT(id.len <= CM_ID_MAX);
+    memcpy(f->id[f->added], id.data, id.len);
+    f->ids[f->added] = cm_span(f->id[f->added], id.len);
+    f->added++;
+    return f->added == CM_DB_IDS_MAX ? cm_feeds_checked(f, err) : CM_OK;
+}
+
+/* --- while the fleet grows ------------------------------------------------------- */
+
+cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct feed *feed = &f->feed[i];
+        const struct cm_follower_conf conf = { .url = feed->url,
+                                               .option = option,
+                                               .wait_ms = CM_DB_WAIT_MS,
+                                               .patience_ms = f->opts->db_wait * 1000,
+                                               .dir = dir,
+                                               .db = feed->db };
+        if (feed->db != NULL && cm_db_is_new(feed->db) && !quiet)
+            cm_msg_note("made the database %s", cm_db_name(feed->db));
+        feed->db = NULL;
+        CM_TRY(cm_follower_open(&conf, &feed->follower, err));
+        cm_follower_upto(feed->follower, cm_follower_committed(feed->follower));
+    }
+    if (f != NULL) {
+        (void) snprintf(f->dir, sizeof f->dir, "%s", dir);
+        f->quiet = quiet;
+    }
+    return CM_OK;
+}
+
+/* Tells once that a database went away, and that it is back. */
+static void look(struct cm_feeds *f, struct feed *feed, int ms)
+{
+    cm_follower_wait(feed->follower, ms, &feed->state);
+    const bool away = feed->state.away && !feed->state.ended;
+    if (away && !feed->told && !f->quiet)
+        cm_msg_note("%s: trying again; the fleet does not wait for it", feed->state.why.what);
+    if (!away && feed->told && !f->quiet && !feed->state.ended)
+        cm_msg_note("the database %s is back", cm_follower_name(feed->follower));
+    feed->told = away;
+}
+
+void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        cm_follower_upto(f->feed[i].follower, manifest_bytes);
+        look(f, &f->feed[i], 0);
+    }
+}
+
+/* --- at the end -------------------------------------------------------------------- */
+
+static cm_err wait_for(struct cm_feeds *f, struct feed *feed, struct cm_error *err)
+{
+    struct cm_progress progress;
+
+    cm_progress_init(&progress, f->quiet, "loaded octets of the manifest", feed->state.manifest_bytes);
+    while (!feed->state.ended) {
+        look(f, feed, 100);
+        if (cm_signals_arrived != 0)
+            cm_follower_give_up(feed->follower);
+        cm_progress_update(&progress, feed->state.at.manifest_bytes, feed->state.at.manifest_bytes);
+    }
+    cm_progress_clear(&progress);
+    if (feed->state.rc == CM_OK)
+        return CM_OK;
+    *err = feed->state.why;
+    if (feed->state.rc != CM_E_INPUT) /* what is wrong with rows or ids would only be found again */
+        cm_msg_note(
+            "the fleet in %s is whole, and the database %s has %llu of its rows; `certmill load %s --to %s` "
+            "loads the rest",
+            f->dir, cm_follower_name(feed->follower), (ull) feed->state.at.rows, f->dir, feed->public);
+    return feed->state.rc;
+}
+
+cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err)
+{
+    cm_err first = CM_OK;
+
+    for (size_t i = 0; i < cm_feeds_count(f); i++)
+        if (f->feed[i].follower != NULL)
+            cm_follower_end(f->feed[i].follower);
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct cm_error why = { 0 };
+        if (f->feed[i].follower == NULL)
+            continue;
+        const cm_err rc = wait_for(f, &f->feed[i], &why);
+        if (rc != CM_OK && first == CM_OK) {
+            first = rc;
+            *err = why;
+        } else if (rc != CM_OK) {
+            cm_msg_error(&why);
+        }
+    }
+    return first;
+}
+
+json_t *cm_feeds_json(const struct cm_feeds *f)
+{
+    json_t *all = json_array();
+
+    for (size_t i = 0; all != NULL && i < cm_feeds_count(f); i++)
+        if (json_array_append_new(all, json_pack("{s:s s:I}", "to", f->feed[i].public, "rows",
+                                                 (json_int_t) f->feed[i].state.at.rows)) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    return all;
+}
+
+void cm_feeds_print(const struct cm_feeds *f)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++)
+        if (f->feed[i].follower != NULL)
+            (void) printf("  %s: %llu rows\n", cm_follower_name(f->feed[i].follower),
+                          (ull) f->feed[i].state.at.rows);
+}
+
+void cm_feeds_close(struct cm_feeds *f)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        cm_follower_close(f->feed[i].follower);
+        cm_db_close(f->feed[i].db);
+    }
+    free(f);
+}

@@ -1,0 +1,54 @@
+#ifndef CM_CLI_FEEDS_H
+#define CM_CLI_FEEDS_H
+
+#include "cli/args.h"
+#include "engine/bytes.h"
+#include "io/follow.h"
+
+/* feeds.h - the databases of `--to`: what mint, resume, reissue, repair and load do with them.
+ *
+ *  Before the first key   open connects to each of them and makes sure of its schema; add and checked refuse
+ *                         ids that another run under the CA has there.
+ *  Meanwhile              start gives each a thread that follows the fleet.
+ *  At the end             finish waits until all is loaded, or a database was away for too long; it names the
+ *                         command that loads the rest, never a password.
+ *  Threads                the main thread.
+ */
+enum {
+    CM_FEEDS_MAX = 8,     /* databases of one run */
+    CM_FEEDS_WAIT_S = 60, /* the usual patience with one that is away */
+};
+
+/* Its options: --to, --db-wait. */
+struct cm_feeds_opts {
+    struct cm_strs to;
+    uint32_t db_wait; /* seconds, once the fleet is done */
+};
+
+struct cm_feeds;
+
+/* opts is borrowed. A run without --to, or with the one value `none`, has no feeds: *out is NULL, which all
+ * calls accept. */
+CM_MUST_CHECK cm_err cm_feeds_open(const struct cm_feeds_opts *opts, struct cm_feeds **out,
+                                   struct cm_error *err);
+size_t cm_feeds_count(const struct cm_feeds *f);
+const char *cm_feeds_public(const struct cm_feeds *f, size_t i); /* the URL without its password */
+
+/* Connects. run: whose ids add is about to tell. */
+CM_MUST_CHECK cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
+                                      struct cm_error *err);
+CM_MUST_CHECK cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err); /* that was the last */
+
+/* The fleet in dir is open for loading; what it has committed so far is loaded at once. */
+CM_MUST_CHECK cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err);
+/* It has committed so many octets of its manifest. */
+void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes);
+/* No more will come. The first failure is the result; each that is not is told in a note. */
+CM_MUST_CHECK cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err);
+/* Rows that each has, as JSON: [{"to":…,"rows":N}]; NULL: no memory. */
+struct json_t *cm_feeds_json(const struct cm_feeds *f);
+void cm_feeds_print(const struct cm_feeds *f); /* a line for each on stdout */
+void cm_feeds_close(struct cm_feeds *f);
+
+#endif
