@@ -11,10 +11,7 @@ struct opts {
 };
 
 static const struct cm_arg args[] = {
-    { "to", CM_ARG_STRS, offsetof(struct opts, feeds.to), 0, 0, NULL, "URL",
-      "sqlite:FILE or postgresql://…: the database; may be given again" },
-    { "db-wait", CM_ARG_U32, offsetof(struct opts, feeds.db_wait), 0, 86400, NULL, "SECONDS",
-      "patience with a database that goes away; 60" },
+    CM_FEEDS_ARGS(offsetof(struct opts, feeds)),
 };
 
 static void defaults(void *opts)

@@ -67,6 +67,7 @@ static const struct cm_arg args[] = {
       "none forces nothing to disk: a power cut may lose all; commit" },
     { "ledger", CM_ARG_STR, OPT(ledger), 0, 0, NULL, "URL",
       "sqlite:FILE or postgresql://…: reserve the ids there, refuse those that others hold; none" },
+    CM_FEEDS_ARGS(OPT(feeds)),
     { "max-signatures", CM_ARG_U64, OPT(max_signatures), 1, INT64_MAX, NULL, "N",
       "how many certificates the CA may sign for this run, resumes included; no bound" },
     { "explain", CM_ARG_FLAG, OPT(explain), 0, 0, NULL, NULL, "say what would be done, and write nothing" },
@@ -79,6 +80,7 @@ static void defaults(void *opts)
     o->start = 1;
     o->key = "P-256";
     o->profile = "aws-iot";
+    o->feeds.db_wait = CM_FEEDS_WAIT_S;
 }
 
 static cm_err run(const void *opts, const struct cm_strs *operands, const struct cm_common *common,

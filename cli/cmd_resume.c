@@ -64,8 +64,10 @@ static cm_err resume(struct cm_rerun *r, const char *dir, const struct opts *wit
     CM_TRY(cm_rerun_open(r, dir, err));
     if (r->state.purging)
         return cm_rerun_at_rest(r, err);
-    if (strcmp(r->state.ended, "complete") == 0 && view_is_complete(r))
+    if (strcmp(r->state.ended, "complete") == 0 && view_is_complete(r)) {
+        CM_TRY(cm_rerun_feed(r, &with->rerun, err));
         return say_finished(r, err);
+    }
     say_again(r);
     CM_TRY(cm_rerun_options(r, &with->rerun, err));
     return cm_rerun_mint(r, &r->state.seqs, err);
@@ -89,7 +91,9 @@ const struct cm_cmd cm_cmd_resume = {
     .notes =
         "What was asked is taken from the journal of DIR. What is committed stays, octet for octet; what is\n"
         "not is discarded, said, and minted anew under new serials. A CA, device list or profile that\n"
-        "changed meanwhile is refused. Resuming a run that is complete changes nothing.\n"
+        "changed meanwhile is refused. Resuming a run that is complete changes nothing; its databases get "
+        "what\n"
+        "they lack.\n"
         "A reissue or repair that was interrupted is completed: a device has its old certificate until the\n"
         "new one is committed.",
     .args = args,

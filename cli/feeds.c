@@ -164,7 +164,7 @@ static void look(struct cm_feeds *f, struct feed *feed, int ms)
 
 void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes)
 {
-    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+    for (size_t i = 0; i < cm_feeds_count(f) && f->feed[i].follower != NULL; i++) {
         cm_follower_upto(f->feed[i].follower, manifest_bytes);
         look(f, &f->feed[i], 0);
     }

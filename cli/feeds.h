@@ -25,6 +25,15 @@ struct cm_feeds_opts {
     uint32_t db_wait; /* seconds, once the fleet is done */
 };
 
+/* clang-format off */
+/* Their rows in a subcommand's table; at: offset of its struct cm_feeds_opts. */
+#define CM_FEEDS_ARGS(at) \
+    { "to", CM_ARG_STRS, (at) + offsetof(struct cm_feeds_opts, to), 0, 0, NULL, "URL", \
+      "sqlite:FILE or postgresql://…: a database that gets the rows and certificates; may be repeated; none" }, \
+    { "db-wait", CM_ARG_U32, (at) + offsetof(struct cm_feeds_opts, db_wait), 1, 86400, NULL, "SECONDS", \
+      "patience with a database that is away, once the fleet is done; 60" }
+/* clang-format on */
+
 struct cm_feeds;
 
 /* opts is borrowed. A run without --to, or with the one value `none`, has no feeds: *out is NULL, which all

@@ -185,7 +185,8 @@ static cm_err open_new(struct cm_minting *m, struct cm_error *err)
     CM_TRY(write_views(m, err));
     CM_TRY(open_sinks(m, err));
     CM_TRY(reserve_ids(m, err));
-    return cm_journal_attempt(m->journal, "mint", NULL, err);
+    CM_TRY(cm_journal_attempt(m->journal, "mint", NULL, err));
+    return cm_feeds_start(m->plan.feeds, m->dir.path, m->common->quiet, err);
 }
 
 /* Is there, or was there, a reissue or repair? Also one that was killed before it had said whom. */
@@ -234,6 +235,12 @@ static cm_err supersede(struct cm_minting *m, struct cm_error *err)
 
 /* --- the run ------------------------------------------------------------- */
 
+static void feed(struct cm_minting *m)
+{
+    if (m->journal != NULL)
+        cm_feeds_upto(m->plan.feeds, cm_journal_committed_bytes(m->journal));
+}
+
 /* Runs the pipeline to its end, with a look at signals and progress in between. */
 static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error *err)
 {
@@ -248,6 +255,7 @@ static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error 
             cm_pipeline_stop(p);
         const struct cm_pipeline_stats s = cm_pipeline_stats(p);
         cm_progress_update(&progress, s.committed, s.committed_bytes);
+        feed(m);
     }
     cm_progress_clear(&progress);
     return rc;
@@ -302,17 +310,21 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
     const struct cm_mint_plan *p = &m->plan;
     const double n = (double) m->stats.committed, s = m->seconds > 0 ? m->seconds : 1e-9;
 
-    return cm_msg_json(
-        json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
-                  p->run_id_text, "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc),
-                  "requested", (json_int_t) p->source->devices, "devices", (json_int_t) in_force(m), "minted",
-                  (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures, "bytes",
-                  (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits, "seconds",
-                  m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s,
-                  "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
-                  m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers", (int) p->pipeline.workers, "io",
-                  m->how, "io_note", m->why),
-        err);
+    json_t *all = json_pack(
+        "{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id", p->run_id_text,
+        "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc), "requested",
+        (json_int_t) p->source->devices, "devices", (json_int_t) in_force(m), "minted",
+        (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures, "bytes",
+        (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits, "seconds",
+        m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s, "devices_per_second_per_core",
+        n / s / cores, "devices_per_cpu_second", m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers",
+        (int) p->pipeline.workers, "io", m->how, "io_note", m->why);
+    if (all != NULL && cm_feeds_count(p->feeds) > 0 &&
+        json_object_set_new(all, "databases", cm_feeds_json(p->feeds)) != 0) {
+        json_decref(all);
+        all = NULL;
+    }
+    return cm_msg_json(all, err);
 }
 
 static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_error *err)
@@ -337,6 +349,7 @@ static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_err
                       (double) m->stats.committed_bytes / 1e6, (unsigned long long) m->stats.commits,
                       m->how[0] != '\0' ? ", by " : "", m->how,
                       durable(m) ? "" : "; nothing was forced to disk (--sync none)");
+    cm_feeds_print(p->feeds);
     return CM_OK;
 }
 
@@ -381,20 +394,28 @@ static void measure(struct cm_minting *m)
                          (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
-/* After the pipeline, or in its place: the views, the summary, the next step. */
+/* After the pipeline, or in its place: the views, the databases, the summary, the next step. */
 static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
 {
-    struct cm_error late = { 0 };
+    struct cm_error late = { 0 }, unfed = { 0 };
     const cm_err after = write_outcome(m, &late);
 
-    measure(m);
     if (rc == CM_OK && after != CM_OK) {
         rc = after;
         *err = late;
     }
+    feed(m);
+    const cm_err fed = cm_feeds_finish(m->plan.feeds, &unfed); /* whatever became of the rest of the run */
+    measure(m);
     if (rc == CM_OK || m->common->json)
         (void) print_summary(m, rc, rc == CM_OK ? err : &late);
     print_advice(m, rc);
+    if (fed != CM_OK && is_through(m, rc)) {
+        *err = unfed;
+        return fed;
+    }
+    if (fed != CM_OK)
+        cm_msg_error(&unfed);
     if (rc == CM_OK && !is_through(m, rc)) {
         *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
@@ -467,6 +488,8 @@ cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *
         rc = open_sinks(m, err);
     if (rc == CM_OK)
         rc = supersede(m, err);
+    if (rc == CM_OK) /* it sees what supersedes what */
+        rc = cm_feeds_start(m->plan.feeds, m->dir.path, m->common->quiet, err);
     if (rc == CM_OK) {
         notices(m);
         rc = rest ? run_pipeline(m, err) : complete(m, err);

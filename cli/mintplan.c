@@ -65,6 +65,12 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
     if (o->ledger != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE,
                 "--layout none mints nothing that lasts, so --ledger makes no sense with it");
+    if (o->feeds.to.count > 0 && o->layout == CM_LAYOUT_NONE)
+        CM_FAIL(err, CM_E_USAGE, "--layout none mints nothing that lasts, so --to makes no sense with it");
+    if (o->feeds.to.count > 0 && o->sync == 1)
+        CM_FAIL(err, CM_E_USAGE,
+                "--sync none may lose rows that the database of --to would keep: leave one of them out, and "
+                "load the fleet afterwards with certmill load");
     if (o->fips && o->ec == 1)
         CM_FAIL(err, CM_E_USAGE, "--fips takes nothing of our own making: leave --ec batch out, or --fips");
     if (o->fips && o->rsa_keygen == 1)
@@ -214,6 +220,7 @@ static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bo
 
 static cm_err reserve_id(struct cm_mint_plan *p, struct cm_span id, struct cm_error *err)
 {
+    CM_TRY(cm_feeds_add(p->feeds, id, err));
     return p->ledger != NULL ? cm_ledger_add(p->ledger, id, err) : CM_OK;
 }
 
@@ -237,6 +244,14 @@ static cm_err open_ledger(struct cm_mint_plan *p, struct cm_error *err)
         return CM_OK;
     CM_TRY(cm_ledger_open(p->o->ledger, CM_LEDGER_WAIT_MS, &p->ledger, err));
     return cm_ledger_begin(p->ledger, &claim, err);
+}
+
+/* Connects to the databases; the source's ids are then asked for there, too. */
+static cm_err open_feeds(struct cm_mint_plan *p, struct cm_error *err)
+{
+    CM_TRY(cm_feeds_open(&p->o->feeds, &p->feeds, err));
+    return p->o->explain ? CM_OK
+                         : cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), err);
 }
 
 static cm_err parse_mac(const char *text, uint64_t *out, struct cm_error *err)
@@ -274,7 +289,7 @@ static cm_err check_counted(struct cm_mint_plan *p, struct cm_error *err)
         CM_TRY(cm_id_check(v.id, err));
         CM_TRY(check_device(p, &v, i == 0, err));
     }
-    for (uint64_t i = 0; i < n && p->ledger != NULL; i++) {
+    for (uint64_t i = 0; i < n && (p->ledger != NULL || p->feeds != NULL); i++) {
         CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
         CM_TRY(reserve_id(p, v.id, err));
     }
@@ -437,8 +452,10 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(open_profile(p, err));
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
+    CM_TRY(open_feeds(p, err));
     CM_TRY(open_ledger(p, err));
     CM_TRY(open_source(p, err));
+    CM_TRY(cm_feeds_checked(p->feeds, err));
     CM_TRY(check_signatures(p, err));
     p->source->done = again != NULL ? again->done : NULL;
     CM_TRY(open_row(p, err));
@@ -447,6 +464,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
 
 void cm_mint_plan_close(struct cm_mint_plan *p)
 {
+    cm_feeds_close(p->feeds);
     cm_ledger_close(p->ledger);
     cm_pool_close(p->pool);
     cm_row_texts_close(&p->row);

@@ -2,6 +2,7 @@
 #define CM_CLI_MINTPLAN_H
 
 #include "cli/cores.h"
+#include "cli/feeds.h"
 #include "cli/profiles.h"
 #include "engine/pipeline.h"
 #include "io/ledger.h"
@@ -32,6 +33,7 @@ struct cm_mint_opts {
     int sync;                /* 0: commit, 1: none */
     uint64_t max_signatures; /* 0: no bound */
     const char *ledger;      /* NULL: none */
+    struct cm_feeds_opts feeds;
     bool explain;
     struct cm_ca *standin; /* signs in the place of a CA that nobody named; borrowed. NULL: ca is named */
 };
@@ -60,6 +62,7 @@ struct cm_mint_plan {
     const char *subject_text, *san_text; /* as used: option or profile */
     struct cm_ledger *ledger;            /* a reservation of all ids that is not committed yet; NULL: none */
     char ledger_public[CM_LEDGER_URL_MAX]; /* its URL without a password; "": none */
+    struct cm_feeds *feeds;                /* the databases of --to, connected; NULL: none */
     uint64_t mac_base;
     struct cm_name name;
     struct cm_tmpl *tmpl;

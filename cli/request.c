@@ -137,6 +137,19 @@ static json_t *text_json(const char *name, const char *value)
     return json_string(is_path(name, value) ? absolute(value, buf) : value);
 }
 
+/* URLs without passwords. */
+static json_t *feeds_json(const struct cm_mint_plan *p)
+{
+    json_t *all = json_array();
+
+    for (size_t i = 0; all != NULL && i < cm_feeds_count(p->feeds); i++)
+        if (json_array_append_new(all, json_string(cm_feeds_public(p->feeds, i))) != 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    return all;
+}
+
 static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *p)
 {
     const char *const at = (const char *) p->o + arg->offset;
@@ -159,8 +172,7 @@ static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *
     case CM_ARG_STRS:
         break;
     }
-    CM_ASSERT(arg->type != CM_ARG_STRS); /* mint has no such option */
-    return NULL;
+    return feeds_json(p); /* --to is the one option of this type */
 }
 
 static json_t *options_json(const struct cm_mint_plan *p)
@@ -213,6 +225,23 @@ static bool restore_choice(const struct cm_arg *arg, const json_t *value, int *o
     return false;
 }
 
+/* An array of texts; the list is malloced. */
+static bool restore_texts(const json_t *value, struct cm_strs *out)
+{
+    const size_t count = json_array_size(value);
+
+    for (size_t i = 0; i < count; i++)
+        if (!json_is_string(json_array_get(value, i)))
+            return false;
+    if (!json_is_array(value) || count > CM_FEEDS_MAX)
+        return false;
+    out->item = count > 0 ? reallocarray(out->item, count, sizeof *out->item) : out->item;
+    for (size_t i = 0; i < count && out->item != NULL; i++)
+        out->item[i] = json_string_value(json_array_get(value, i));
+    out->count = out->item != NULL ? count : 0;
+    return out->count == count;
+}
+
 static bool restore(const struct cm_arg *arg, const json_t *value, void *opts)
 {
     void *const at = (char *) opts + arg->offset;
@@ -229,6 +258,8 @@ static bool restore(const struct cm_arg *arg, const json_t *value, void *opts)
         return restore_text(value, at);
     if (arg->type == CM_ARG_CHOICE)
         return restore_choice(arg, value, at);
+    if (arg->type == CM_ARG_STRS)
+        return restore_texts(value, at);
     *(bool *) at = json_is_true(value);
     return json_is_boolean(value);
 }

@@ -15,7 +15,8 @@ const char *cm_request_layout(int layout); /* "tar", "tree", "none" */
 json_t *cm_request_run_json(const struct cm_mint_plan *p);   /* all of run.json, without an outcome */
 json_t *cm_request_run_record(const struct cm_mint_plan *p); /* the journal's first record */
 
-/* The options of `mint` in a journal's first record, into *o: its texts are the record's. */
+/* The options of `mint` in a journal's first record, into *o: its texts are the record's; the list of --to is
+ * malloced, and the caller's to free (feeds.to.item), after a failure, too. */
 CM_MUST_CHECK cm_err cm_request_options(const json_t *record, struct cm_mint_opts *o, struct cm_error *err);
 /* run id and time of creation in the record. */
 CM_MUST_CHECK cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out,

@@ -52,7 +52,21 @@ static void override(const struct cm_rerun_opts *with, struct cm_mint_opts *o)
     o->allow_insecure_ca_key |= with->allow_insecure_ca_key;
     o->workers = with->workers != 0 ? with->workers : o->workers;
     o->ledger = with->ledger != NULL ? with->ledger : o->ledger;
+    o->feeds.db_wait = with->feeds.db_wait != 0 ? with->feeds.db_wait : o->feeds.db_wait;
     o->max_signatures = with->max_signatures != 0 ? with->max_signatures : o->max_signatures;
+}
+
+/* The list is ours to free, whosever it was. */
+static cm_err take_databases(const struct cm_strs *with, struct cm_strs *to, struct cm_error *err)
+{
+    if (with->count == 0)
+        return CM_OK;
+    const char **item = reallocarray(to->item, with->count, sizeof *item);
+    if (item == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the options");
+    memcpy(item, with->item, with->count * sizeof *item);
+    *to = (struct cm_strs) { .item = item, .count = with->count };
+    return CM_OK;
 }
 
 cm_err cm_rerun_options(struct cm_rerun *r, const struct cm_rerun_opts *with, struct cm_error *err)
@@ -60,7 +74,7 @@ cm_err cm_rerun_options(struct cm_rerun *r, const struct cm_rerun_opts *with, st
     CM_TRY(cm_request_options(r->state.run, &r->o, err));
     override(with, &r->o);
     r->o.out = r->m.dir.path;
-    return CM_OK;
+    return take_databases(&with->feeds.to, &r->o.feeds.to, err);
 }
 
 /* The same request once more, from the journal. done is borrowed; it is read when the minting begins. */
@@ -111,8 +125,22 @@ cm_err cm_rerun_rework(struct cm_rerun *r, const struct cm_rerun_opts *with, con
     return rc;
 }
 
+cm_err cm_rerun_feed(struct cm_rerun *r, const struct cm_rerun_opts *with, struct cm_error *err)
+{
+    struct cm_feeds *f = NULL;
+
+    CM_TRY(cm_rerun_options(r, with, err));
+    CM_TRY(cm_feeds_open(&r->o.feeds, &f, err));
+    cm_err rc = cm_feeds_start(f, r->m.dir.path, r->m.common->quiet, err);
+    if (rc == CM_OK)
+        rc = cm_feeds_finish(f, err);
+    cm_feeds_close(f);
+    return rc;
+}
+
 void cm_rerun_close(struct cm_rerun *r)
 {
     cm_minting_close(&r->m);
+    free((void *) r->o.feeds.to.item);
     cm_journal_state_done(&r->state);
 }

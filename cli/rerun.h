@@ -14,6 +14,7 @@ struct cm_rerun_opts {
     uint32_t workers;
     uint64_t max_signatures;
     const char *ledger;
+    struct cm_feeds_opts feeds;
 };
 
 /* clang-format off */
@@ -32,6 +33,10 @@ struct cm_rerun_opts {
     { "workers", CM_ARG_U32, CM_RERUN_AT(in, workers), 1, 1024, NULL, "N", "threads that mint; as it was" }, \
     CM_RERUN_STR(in, "ledger", ledger, "URL", \
                  "the same ledger, with a password if it needs one; as it was"), \
+    { "to", CM_ARG_STRS, CM_RERUN_AT(in, feeds.to), 0, 0, NULL, "URL", \
+      "databases instead of those of the run, or with a password if they need one; none; as it was" }, \
+    { "db-wait", CM_ARG_U32, CM_RERUN_AT(in, feeds.db_wait), 1, 86400, NULL, "SECONDS", \
+      "patience with a database that is away, once the fleet is done; as it was" }, \
     { "max-signatures", CM_ARG_U64, CM_RERUN_AT(in, max_signatures), 1, INT64_MAX, NULL, "N", \
       "how many certificates the CA may sign for this run in all; as it was" }
 /* clang-format on */
@@ -54,6 +59,9 @@ CM_MUST_CHECK cm_err cm_rerun_mint(struct cm_rerun *r, const struct cm_ranges *d
 /* Mints the devices of `rework`, and no other, again. */
 CM_MUST_CHECK cm_err cm_rerun_rework(struct cm_rerun *r, const struct cm_rerun_opts *with,
                                      const struct cm_rework *rework, struct cm_error *err);
+/* A run that is complete: the databases get what they lack. */
+CM_MUST_CHECK cm_err cm_rerun_feed(struct cm_rerun *r, const struct cm_rerun_opts *with,
+                                   struct cm_error *err);
 void cm_rerun_close(struct cm_rerun *r);
 
 #endif

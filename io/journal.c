@@ -5,6 +5,7 @@
 #include "io/jsontext.h"
 #include "io/sys.h"
 
+#include <stdatomic.h>
 #include <fcntl.h>
 
 /* A record fills whole sectors, so that no write touches one that holds an older record. */
@@ -16,11 +17,12 @@ struct cm_journal {
     struct cm_journal_at at;
     int fd;
     char path[300], burned_path[300];
-    uint32_t at_most;       /* certificates under a prefix of this attempt */
-    struct cm_ranges again; /* devices asked for again and not committed since */
-    char ended_at[24];      /* "": it has not */
-    const char *end_state;  /* as the end is on record */
-    bool in_doubt;          /* a record failed and could not be taken back */
+    uint32_t at_most;                 /* certificates under a prefix of this attempt */
+    struct cm_ranges again;           /* devices asked for again and not committed since */
+    char ended_at[24];                /* "": it has not */
+    const char *end_state;            /* as the end is on record */
+    bool in_doubt;                    /* a record failed and could not be taken back */
+    _Atomic uint64_t committed_bytes; /* of the manifest, in this attempt */
 };
 
 static void when_text(cm_when t, char out[24])
@@ -217,6 +219,7 @@ static cm_err put_commit(struct cm_journal *j, const struct cm_commit *c, const 
                err));
     j->at.commits++;
     j->at.devices += c->devices;
+    atomic_store(&j->committed_bytes, places->manifest_bytes);
     return CM_OK;
 }
 
@@ -375,6 +378,11 @@ cm_err cm_journal_supersede(struct cm_journal *j, const char *reason, const stru
     CM_TRY(put(j, "supersede", json_pack("{s:s s:o}", "reason", reason, "seqs", ranges_json(seqs)), err));
     j->at.superseded += cm_ranges_size(seqs);
     return CM_OK;
+}
+
+uint64_t cm_journal_committed_bytes(const struct cm_journal *j)
+{
+    return atomic_load(&j->committed_bytes);
 }
 
 uint64_t cm_journal_rows_superseded(const struct cm_journal *j)

@@ -1,25 +1,18 @@
 #include "io/load.h"
 
 #include "engine/hash.h"
-#include "engine/pemread.h"
-#include "engine/xxh.h"
-#include "io/file.h"
 #include "io/journalread.h"
 #include "io/jsonread.h"
 #include "io/jsontext.h"
-#include "io/readat.h"
+#include "io/leafread.h"
 
 #include <limits.h>
 
 typedef unsigned long long ull;
 
-enum {
-    ROWS_WINDOW = 1 << 20,                 /* of the manifest; many rows of the largest size */
-    BUNDLES_WINDOW = 2 * CM_ROW_CHAIN_MAX, /* of a segment */
-    CERTIFICATE_MAX = 64 << 10,            /* octets of DER */
-};
+enum { ROWS_WINDOW = 1 << 20 }; /* octets of the manifest at a time; many rows of the largest size */
 
-/* A stretch of a file that was read, and where it lies. */
+/* A stretch of the manifest, and where it lies. */
 struct window {
     uint8_t *data;
     uint64_t from;
@@ -35,10 +28,8 @@ struct cm_loader {
     bool lost;    /* the connection could not be made anew */
     struct cm_rowview_reader *reader;
     struct cm_hasher hasher;
-    struct window rows, bundles;
-    struct cm_fleet_file file; /* the segment or bundle that was read last */
-    char file_name[PATH_MAX];  /* "": none */
-    uint8_t certificate[CERTIFICATE_MAX];
+    struct cm_leafread *leaves;
+    struct window rows;
     struct cm_db_successor *next; /* CM_LOAD_ROWS of them; NULL until the first rework */
 };
 
@@ -92,109 +83,6 @@ static cm_err read_row(struct cm_loader *l, uint64_t offset, struct cm_rowview *
                 "%s/manifest.ndjson at offset %llu: a row of another run or CA; run certmill verify %s", path,
                 (ull) offset, path);
     *end = offset + text.len + 1;
-    return CM_OK;
-}
-
-/* --- certificates ---------------------------------------------------------- */
-
-static cm_err bad_bundle(const struct cm_loader *l, const struct cm_rowview *row, const char *what,
-                         struct cm_error *err)
-{
-    CM_FAIL(err, CM_E_INPUT, "device %.*s: %.*s in %s: %s; run certmill verify and certmill repair",
-            (int) row->device_id.len, (const char *) row->device_id.data, (int) row->chain_file.len,
-            (const char *) row->chain_file.data, cm_fleet_path(l->conf.fleet), what);
-}
-
-static cm_err open_file(struct cm_loader *l, const struct cm_rowview *row, struct cm_error *err)
-{
-    const struct cm_span name = row->chain_file;
-
-    if (strlen(l->file_name) == name.len && memcmp(l->file_name, name.data, name.len) == 0)
-        return CM_OK;
-    cm_fd_close(&l->file.fd);
-    l->bundles.len = 0;
-    l->file_name[0] = '\0';
-    CM_ASSERT(name.len < sizeof l->file_name);
-    char wanted[PATH_MAX];
-    (void) snprintf(wanted, sizeof wanted, "%.*s", (int) name.len, (const char *) name.data);
-    /* Rows say chains/…: the reader has made sure of it. */
-    const cm_err rc = cm_fleet_file_open(l->conf.fleet, CM_FLEET_CHAINS, strchr(wanted, '/') + 1,
-                                         row->chain_offset >= 0, &l->file, err);
-    if (rc == CM_E_END)
-        return bad_bundle(l, row, "missing", err);
-    CM_TRY(rc);
-    (void) snprintf(l->file_name, sizeof l->file_name, "%s", wanted);
-    return CM_OK;
-}
-
-/* The bundle, a view that lives until the next one. Segments are read in long strides: rows follow them. */
-static cm_err read_bundle(struct cm_loader *l, const struct cm_rowview *row, struct cm_span *out,
-                          struct cm_error *err)
-{
-    const uint64_t from = row->chain_offset >= 0 ? (uint64_t) row->chain_offset : 0;
-    const size_t len = (size_t) row->chain_length;
-    struct window *w = &l->bundles;
-    uint8_t xxh3[16], hex[32];
-    struct cm_writer h = cm_writer(hex, sizeof hex);
-
-    CM_TRY(open_file(l, row, err));
-    if (from < w->from || from + len > w->from + w->len) {
-        w->from = from;
-        w->len = 0;
-        const size_t most = row->chain_offset >= 0 ? BUNDLES_WINDOW : len;
-        CM_TRY(cm_read_at(l->file.fd, l->file_name, w->data, most, from, &w->len, err));
-    }
-    if (from + len > w->from + w->len || (row->chain_offset < 0 && l->file.size != len))
-        return bad_bundle(l, row, "not of the length that the row says", err);
-    *out = cm_span(w->data + (from - w->from), len);
-    cm_xxh128(out->data, len, xxh3);
-    cm_put_hex(&h, xxh3, sizeof xxh3);
-    if (!cm_span_eq(cm_span(hex, sizeof hex), row->chain_xxh3))
-        return bad_bundle(l, row, "damaged: not what was written", err);
-    return CM_OK;
-}
-
-/* The first DER element of data; empty: there is none. */
-static struct cm_span first_element(struct cm_span data)
-{
-    size_t len = 0, head = 2;
-
-    if (data.len < 2 || data.data[0] != 0x30)
-        return cm_span(data.data, 0);
-    len = data.data[1];
-    if (len > 0x80 && len <= 0x83 && data.len >= 2 + (len & 3)) {
-        head += len & 3;
-        len = 0;
-        for (size_t i = 2; i < head; i++)
-            len = len << 8 | data.data[i];
-    } else if (len >= 0x80) {
-        return cm_span(data.data, 0);
-    }
-    return cm_span(data.data, len <= data.len - head ? head + len : 0);
-}
-
-/* The leaf of the bundle as DER, with the row's certificate id. */
-static cm_err read_certificate(struct cm_loader *l, const struct cm_rowview *row, struct cm_span *out,
-                               struct cm_error *err)
-{
-    struct cm_span bundle;
-    uint8_t digest[32], hex[64];
-    struct cm_writer h = cm_writer(hex, sizeof hex);
-    size_t len = 0;
-
-    CM_TRY(read_bundle(l, row, &bundle, err));
-    if (cm_fleet_run(l->conf.fleet)->der) {
-        *out = first_element(bundle);
-    } else {
-        if (cm_pemread_next(&bundle, "CERTIFICATE", l->certificate, sizeof l->certificate, &len, NULL) !=
-            CM_OK)
-            return bad_bundle(l, row, "no certificate in PEM", err);
-        *out = cm_span(l->certificate, len);
-    }
-    CM_TRY(cm_sha256(&l->hasher, out->data, out->len, digest, err));
-    cm_put_hex(&h, digest, sizeof digest);
-    if (!cm_span_eq(cm_span(hex, sizeof hex), row->certificate_id))
-        return bad_bundle(l, row, "its certificate is not the row's", err);
     return CM_OK;
 }
 
@@ -348,7 +236,7 @@ static cm_err put_rows(struct cm_loader *l, struct cm_db_cursor *at, uint64_t en
         CM_TRY(supersede(l, at->manifest_bytes, end, err));
     for (; at->manifest_bytes < end && rows < CM_LOAD_ROWS; rows++) {
         CM_TRY(read_row(l, at->manifest_bytes, &row.row, &at->manifest_bytes, err));
-        CM_TRY(read_certificate(l, &row.row, &row.certificate, err));
+        CM_TRY(cm_leafread(l->leaves, &row.row, &row.certificate, err));
         CM_TRY(cm_db_put(l->db, &row, err));
     }
     at->rows += rows;
@@ -403,7 +291,8 @@ cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, void *arg, struc
     cm_err rc = CM_OK;
 
     /* What lies behind the commit that was the last one then may have changed since. */
-    l->bundles.len = l->rows.len = 0;
+    l->rows.len = 0;
+    cm_leafread_forget(l->leaves);
     if (!l->entered)
         CM_TRY(prepare(l, err));
     if (cm_fleet_journal(l->conf.fleet)->supersedes > 0)
@@ -439,9 +328,9 @@ static cm_err set_up(struct cm_loader *l, struct cm_error *err)
 {
     CM_TRY(cm_rowview_open(&l->reader, err));
     CM_TRY(cm_hasher_open(&l->hasher, err));
+    CM_TRY(cm_leafread_open(l->conf.fleet, &l->leaves, err));
     l->rows.data = malloc(ROWS_WINDOW);
-    l->bundles.data = malloc(BUNDLES_WINDOW);
-    if (l->rows.data == NULL || l->bundles.data == NULL)
+    if (l->rows.data == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for loading the database");
     return open_db(l, err);
 }
@@ -455,7 +344,6 @@ cm_err cm_loader_open(const struct cm_loader_conf *conf, struct cm_loader **out,
         CM_FAIL(err, CM_E_NOMEM, "out of memory for loading the database");
     }
     l->conf = *conf;
-    l->file.fd = -1;
     const cm_err rc = set_up(l, err);
     if (rc != CM_OK) {
         cm_db_close(l->conf.db); /* if it had not been taken over yet */
@@ -473,9 +361,8 @@ void cm_loader_close(struct cm_loader *l)
     cm_db_close(l->db);
     cm_rowview_close(l->reader);
     cm_hasher_close(&l->hasher);
-    cm_fd_close(&l->file.fd);
+    cm_leafread_close(l->leaves);
     free(l->rows.data);
-    free(l->bundles.data);
     free(l->next);
     free(l);
 }
