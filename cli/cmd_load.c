@@ -23,7 +23,7 @@ static cm_err say(const struct cm_feeds *f, const char *dir, const struct cm_com
                   struct cm_error *err)
 {
     if (common->json)
-        return cm_msg_json(json_pack("{s:s s:o}", "dir", dir, "databases", cm_feeds_json(f)), err);
+        return cm_msg_json(cm_feeds_tell(f, json_pack("{s:s}", "dir", dir)), err);
     if (!common->quiet) {
         (void) printf("%s is loaded\n", dir);
         cm_feeds_print(f);

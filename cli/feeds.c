@@ -217,7 +217,7 @@ cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err)
     return first;
 }
 
-json_t *cm_feeds_json(const struct cm_feeds *f)
+static json_t *databases(const struct cm_feeds *f)
 {
     json_t *all = json_array();
 
@@ -228,6 +228,14 @@ json_t *cm_feeds_json(const struct cm_feeds *f)
             all = NULL;
         }
     return all;
+}
+
+json_t *cm_feeds_tell(const struct cm_feeds *f, json_t *all)
+{
+    if (all == NULL || cm_feeds_count(f) == 0 || json_object_set_new(all, "databases", databases(f)) == 0)
+        return all;
+    json_decref(all);
+    return NULL;
 }
 
 void cm_feeds_print(const struct cm_feeds *f)

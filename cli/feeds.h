@@ -29,7 +29,7 @@ struct cm_feeds_opts {
 /* Their rows in a subcommand's table; at: offset of its struct cm_feeds_opts. */
 #define CM_FEEDS_ARGS(at) \
     { "to", CM_ARG_STRS, (at) + offsetof(struct cm_feeds_opts, to), 0, 0, NULL, "URL", \
-      "sqlite:FILE or postgresql://…: a database that gets the rows and certificates; may be repeated; none" }, \
+      "sqlite:FILE or postgresql://…: gets the rows and certificates; may be repeated; none" }, \
     { "db-wait", CM_ARG_U32, (at) + offsetof(struct cm_feeds_opts, db_wait), 1, 86400, NULL, "SECONDS", \
       "patience with a database that is away, once the fleet is done; 60" }
 /* clang-format on */
@@ -55,8 +55,9 @@ CM_MUST_CHECK cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool qu
 void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes);
 /* No more will come. The first failure is the result; each that is not is told in a note. */
 CM_MUST_CHECK cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err);
-/* Rows that each has, as JSON: [{"to":…,"rows":N}]; NULL: no memory. */
-struct json_t *cm_feeds_json(const struct cm_feeds *f);
+/* Adds "databases", [{"to":…,"rows":N}], to a result, where there are any. NULL: no memory, and all is
+ * dropped; NULL is accepted. */
+struct json_t *cm_feeds_tell(const struct cm_feeds *f, struct json_t *all);
 void cm_feeds_print(const struct cm_feeds *f); /* a line for each on stdout */
 void cm_feeds_close(struct cm_feeds *f);
 

@@ -235,12 +235,6 @@ static cm_err supersede(struct cm_minting *m, struct cm_error *err)
 
 /* --- the run ------------------------------------------------------------- */
 
-static void feed(struct cm_minting *m)
-{
-    if (m->journal != NULL)
-        cm_feeds_upto(m->plan.feeds, cm_journal_committed_bytes(m->journal));
-}
-
 /* Runs the pipeline to its end, with a look at signals and progress in between. */
 static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error *err)
 {
@@ -255,7 +249,7 @@ static cm_err pump(struct cm_minting *m, struct cm_pipeline *p, struct cm_error 
             cm_pipeline_stop(p);
         const struct cm_pipeline_stats s = cm_pipeline_stats(p);
         cm_progress_update(&progress, s.committed, s.committed_bytes);
-        feed(m);
+        cm_feeds_upto(m->plan.feeds, cm_journal_committed_bytes(m->journal));
     }
     cm_progress_clear(&progress);
     return rc;
@@ -319,12 +313,8 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
         m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s, "devices_per_second_per_core",
         n / s / cores, "devices_per_cpu_second", m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers",
         (int) p->pipeline.workers, "io", m->how, "io_note", m->why);
-    if (all != NULL && cm_feeds_count(p->feeds) > 0 &&
-        json_object_set_new(all, "databases", cm_feeds_json(p->feeds)) != 0) {
-        json_decref(all);
-        all = NULL;
-    }
-    return cm_msg_json(all, err);
+
+    return cm_msg_json(cm_feeds_tell(p->feeds, all), err);
 }
 
 static cm_err print_summary(const struct cm_minting *m, cm_err rc, struct cm_error *err)
@@ -404,7 +394,7 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
         rc = after;
         *err = late;
     }
-    feed(m);
+    cm_feeds_upto(m->plan.feeds, cm_journal_committed_bytes(m->journal));
     const cm_err fed = cm_feeds_finish(m->plan.feeds, &unfed); /* whatever became of the rest of the run */
     measure(m);
     if (rc == CM_OK || m->common->json)

@@ -382,7 +382,7 @@ cm_err cm_journal_supersede(struct cm_journal *j, const char *reason, const stru
 
 uint64_t cm_journal_committed_bytes(const struct cm_journal *j)
 {
-    return atomic_load(&j->committed_bytes);
+    return j != NULL ? atomic_load(&j->committed_bytes) : 0;
 }
 
 uint64_t cm_journal_rows_superseded(const struct cm_journal *j)

@@ -63,8 +63,8 @@ CM_MUST_CHECK cm_err cm_journal_put(struct cm_journal *j, const char *type, cons
 const char *cm_journal_ended(const struct cm_journal *j);
 const char *cm_journal_end_state(const struct cm_journal *j);    /* and as what; NULL */
 uint64_t cm_journal_rows_superseded(const struct cm_journal *j); /* committed rows that are not in force */
-/* Octets of the manifest that are committed, as the last commit of this attempt says; 0: none yet. Any
- * thread. */
+/* Octets of the manifest that are committed, as the last commit of this attempt says; 0: none yet, or j is
+ * NULL. Any thread. */
 uint64_t cm_journal_committed_bytes(const struct cm_journal *j);
 /* Prefixes of a killed attempt, of which nobody knows how many signatures were made, into burned.ndjson;
  * what it has behind burned_bytes is cut off first. On record with the next attempt. */
