@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 #include "cli/signals.h"
 #include "engine/ident.h"
+#include "io/sys.h"
 
 #include <jansson.h>
 
@@ -33,6 +34,12 @@ struct cm_feeds {
     struct cm_span ids[CM_DB_IDS_MAX];
     size_t added;
 };
+
+/* For the locks of others. */
+static unsigned wait_ms(void)
+{
+    return (unsigned) CM_TUNE("db_wait_ms", CM_DB_WAIT_MS);
+}
 
 static bool is_none(const struct cm_strs *to)
 {
@@ -94,7 +101,7 @@ cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_c
 
     for (size_t i = 0; i < cm_feeds_count(f); i++) {
         struct feed *feed = &f->feed[i];
-        CM_TRY(cm_db_open(feed->url, option, CM_DB_WAIT_MS, &feed->db, err));
+        CM_TRY(cm_db_open(feed->url, option, wait_ms(), &feed->db, err));
         CM_TRY(cm_db_has_others(feed->db, run_id, ca_certificate_id, &feed->others, &from, err));
     }
     if (f != NULL) {
@@ -133,7 +140,7 @@ cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm
         struct feed *feed = &f->feed[i];
         const struct cm_follower_conf conf = { .url = feed->url,
                                                .option = option,
-                                               .wait_ms = CM_DB_WAIT_MS,
+                                               .wait_ms = wait_ms(),
                                                .patience_ms = f->opts->db_wait * 1000,
                                                .dir = dir,
                                                .db = feed->db };

@@ -313,7 +313,6 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
         m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s, "devices_per_second_per_core",
         n / s / cores, "devices_per_cpu_second", m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers",
         (int) p->pipeline.workers, "io", m->how, "io_note", m->why);
-
     return cm_msg_json(cm_feeds_tell(p->feeds, all), err);
 }
 

@@ -49,7 +49,7 @@ struct cm_db_run {
 
 struct cm_db_row {
     struct cm_rowview row;
-    struct cm_span certificate; /* DER */
+    struct cm_span certificate; /* DER; data NULL: the bundle of a superseded row is gone */
 };
 
 /* A row that takes the place of the one of the same device that is in force. */

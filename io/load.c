@@ -5,6 +5,7 @@
 #include "io/jsonread.h"
 #include "io/jsontext.h"
 #include "io/leafread.h"
+#include "io/sys.h"
 
 #include <limits.h>
 
@@ -24,8 +25,9 @@ struct cm_loader {
     struct cm_db *db;
     char name[160];
     struct cm_db_cursor at;
-    bool entered; /* the run is there, and its ids are nobody else's */
-    bool lost;    /* the connection could not be made anew */
+    bool entered;      /* the run is there, and its ids are nobody else's */
+    uint64_t rows_max; /* of a transaction */
+    bool lost;         /* the connection could not be made anew */
     struct cm_rowview_reader *reader;
     struct cm_hasher hasher;
     struct cm_leafread *leaves;
@@ -215,7 +217,7 @@ static cm_err supersede(struct cm_loader *l, uint64_t from, uint64_t end, struct
         l->next = malloc(CM_LOAD_ROWS * sizeof *l->next);
     if (l->next == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the devices that were minted again");
-    for (size_t rows = 0; from < end && rows < CM_LOAD_ROWS; rows++) {
+    for (size_t rows = 0; from < end && rows < l->rows_max; rows++) {
         const uint64_t offset = from;
         CM_TRY(read_row(l, offset, &row, &from, err));
         if (!is_successor(l, offset, row.seq))
@@ -227,6 +229,18 @@ static cm_err supersede(struct cm_loader *l, uint64_t from, uint64_t end, struct
     return n > 0 ? cm_db_supersede(l->db, l->next, n, err) : CM_OK;
 }
 
+/* A row that is superseded may have lost its bundle: that is why it is. Then it is loaded without. */
+static cm_err read_leaf(struct cm_loader *l, uint64_t offset, struct cm_db_row *row, struct cm_error *err)
+{
+    const cm_err rc = cm_leafread(l->leaves, &row->row, &row->certificate, err);
+
+    if (rc != CM_E_INPUT ||
+        cm_journal_superseded(cm_fleet_journal(l->conf.fleet), (uint64_t) row->row.seq, offset) == NULL)
+        return rc;
+    row->certificate = cm_span(NULL, 0);
+    return CM_OK;
+}
+
 static cm_err put_rows(struct cm_loader *l, struct cm_db_cursor *at, uint64_t end, struct cm_error *err)
 {
     struct cm_db_row row;
@@ -234,9 +248,10 @@ static cm_err put_rows(struct cm_loader *l, struct cm_db_cursor *at, uint64_t en
 
     if (is_rework(l, at->manifest_bytes))
         CM_TRY(supersede(l, at->manifest_bytes, end, err));
-    for (; at->manifest_bytes < end && rows < CM_LOAD_ROWS; rows++) {
-        CM_TRY(read_row(l, at->manifest_bytes, &row.row, &at->manifest_bytes, err));
-        CM_TRY(cm_leafread(l->leaves, &row.row, &row.certificate, err));
+    for (; at->manifest_bytes < end && rows < l->rows_max; rows++) {
+        const uint64_t offset = at->manifest_bytes;
+        CM_TRY(read_row(l, offset, &row.row, &at->manifest_bytes, err));
+        CM_TRY(read_leaf(l, offset, &row, err));
         CM_TRY(cm_db_put(l->db, &row, err));
     }
     at->rows += rows;
@@ -265,8 +280,11 @@ static cm_err load_some(struct cm_loader *l, struct cm_error *err)
     l->at = at;
     if (at.manifest_bytes == cm_fleet_manifest_bytes(l->conf.fleet))
         return CM_E_END;
+    CM_POINT("db.begun");
     CM_TRY(put_rows(l, &at, end_of_epoch(l, at.manifest_bytes), err));
+    CM_POINT("db.put");
     CM_TRY(cm_db_commit(l->db, &at, err));
+    CM_POINT("db.committed");
     l->at = at;
     return CM_OK;
 }
@@ -309,7 +327,9 @@ cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, void *arg, struc
 
 cm_err cm_loader_finish(struct cm_loader *l, struct cm_error *err)
 {
-    return cm_db_index(l->db, err);
+    CM_TRY(cm_db_index(l->db, err));
+    CM_POINT("db.indexed");
+    return CM_OK;
 }
 
 /* --- opening ----------------------------------------------------------------- */
@@ -344,6 +364,7 @@ cm_err cm_loader_open(const struct cm_loader_conf *conf, struct cm_loader **out,
         CM_FAIL(err, CM_E_NOMEM, "out of memory for loading the database");
     }
     l->conf = *conf;
+    l->rows_max = CM_TUNE("load_rows", CM_LOAD_ROWS);
     const cm_err rc = set_up(l, err);
     if (rc != CM_OK) {
         cm_db_close(l->conf.db); /* if it had not been taken over yet */

@@ -114,9 +114,7 @@ class Base:
         self.url = self.server.url(self.database)
 
     def holders(self):
-        # Servers that work for a client that was killed end their statement first.
-        while self.server.psql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'certmill'"):
-            time.sleep(0.02)
+        self.server.wait_idle()
         rows = self.server.psql("SELECT device_id, run_id FROM certmill.ledger_device LEFT JOIN certmill.ledger_run"
                                 " USING (run_no)", self.database)
         return {i: int(r[-12:]) for i, r in (row.rsplit("|", 1) for row in rows)}
@@ -301,65 +299,6 @@ def server_restarts(server):
     kit.check(reserve(book.url, 2, ["b", "c"]).code == 0)
 
 
-class Proxy:
-    """Between client and server; does something, once, to the COMMIT that passes."""
-    COMMIT = b"Q\0\0\0\x0bCOMMIT\0"
-
-    def __init__(self, port, at_commit):
-        self.port_behind = port
-        self.at_commit = at_commit
-        self.hits = 0
-        self.done = threading.Event()  # with what was to be done to the COMMIT
-        self.open = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.port_behind))
-            except OSError:  # it is down
-                client.close()
-                continue
-            self.open += [client, server]
-            threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
-
-    def _pump(self, source, target, watch):
-        try:
-            while data := source.recv(65536):
-                if watch and data == self.COMMIT and not self.hits:
-                    self.hits += 1
-                    goes_on = self.at_commit(self, source, target)
-                    self.done.set()
-                    if not goes_on:
-                        return
-                target.sendall(data)
-        except OSError:
-            pass
-        for s in (source, target):
-            self.cut(s)
-
-    @staticmethod
-    def cut(s):
-        try:
-            s.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-    def close(self):
-        Proxy.cut(self.listener)
-        self.listener.close()
-        for s in self.open:
-            self.cut(s)
-            s.close()
-
-
 def commits_lost(server):
     """The connection breaks when COMMIT is on its way: the program finds out how it ended, or says that it can't."""
     book = Base()
@@ -389,7 +328,7 @@ def commits_lost(server):
         return True
 
     def never_back(proxy, client, behind):
-        Proxy.cut(proxy.listener)
+        postgres.Proxy.cut(proxy.listener)
         proxy.listener.close()
         return answer_lost(proxy, client, behind)
 
@@ -404,7 +343,7 @@ def commits_lost(server):
                                               (terminated, 9000, 3, nothing, False),
                                               (never_back, 1000, 3, "not known, resume the run", True),
                                               (crashed_after, 9000, 0, "", True)):
-        proxy = Proxy(server.port, at_commit)
+        proxy = postgres.Proxy(server.port, at_commit)
         url = server.url(book.database, port=proxy.port, sslmode="disable", gssencmode="disable")
         p = start(url, 2, ["b", "c"], wait=wait)
         kit.check(proxy.done.wait(kit.PATIENCE), f"{at_commit.__name__}: the COMMIT was not seen")

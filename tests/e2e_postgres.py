@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -134,6 +135,80 @@ class Server:
                       "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql])
         return r.out.decode().splitlines()
 
+    def wait_idle(self):
+        """Until no server works for a certmill that has gone: such a one ends its statement first."""
+        while self.psql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'certmill'"):
+            time.sleep(0.02)
+
     def close(self):
         self.stop("immediate")
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Proxy:
+    """Between client and server; does something, once, to the COMMIT that passes, or to the data that comes when the
+    client has sent so many octets."""
+    COMMIT = b"Q\0\0\0\x0bCOMMIT\0"
+
+    def __init__(self, port, at_commit, after=None, commits=1):
+        """at_commit(proxy, client, server): does the data still go on? after: octets, instead of the commits-th
+        COMMIT."""
+        self.port_behind = port
+        self.at_commit = at_commit
+        self.after, self.commits = after, commits
+        self.sent = 0
+        self.hits = 0
+        self.done = threading.Event()  # with what was to be done to the COMMIT
+        self.open = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.port_behind))
+            except OSError:  # it is down
+                client.close()
+                continue
+            self.open += [client, server]
+            threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
+
+    def _is_it(self, data):
+        self.sent += len(data)
+        self.commits -= data == self.COMMIT
+        return self.sent > self.after if self.after is not None else self.commits == 0 and data == self.COMMIT
+
+    def _pump(self, source, target, watch):
+        try:
+            while data := source.recv(65536):
+                if watch and not self.hits and self._is_it(data):
+                    self.hits += 1
+                    goes_on = self.at_commit(self, source, target)
+                    self.done.set()
+                    if not goes_on:
+                        return
+                target.sendall(data)
+        except OSError:
+            pass
+        for s in (source, target):
+            self.cut(s)
+
+    @staticmethod
+    def cut(s):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def close(self):
+        Proxy.cut(self.listener)
+        self.listener.close()
+        for s in self.open:
+            self.cut(s)
+            s.close()

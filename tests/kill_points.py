@@ -145,6 +145,7 @@ def main():
         kills, here = reworked(layout)
         passed |= here
         print(f"{layout:12}{kills:10}   killed in a reissue, a repair, a purge", flush=True)
+    points = {p for p in points if not p.startswith("db.")}  # e2e_db has those
     kit.check(points == passed, "points that no run passed:", *sorted(points - passed))
     print(f"{len(points)} points")
     kit.check(run.no_children(), "a process outlives the test")

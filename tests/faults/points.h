@@ -12,7 +12,8 @@ static const char *const cm_points[] = {
     "shard.rename",   "shard.renamed.key", "shard.renamed",       "rows.write",
     "rows.sync",      "rows.synced",       "burned.write",        "burned.synced",
     "index.publish",  "index.published",   "leftovers.ended",     "leftovers.wiped",
-    "keys.wiped",     "keys.removed",      "keys.gone",           NULL,
+    "keys.wiped",     "keys.removed",      "keys.gone",           "db.begun",
+    "db.put",         "db.committed",      "db.indexed",          NULL,
 };
 
 #endif
