@@ -88,7 +88,7 @@ class Base:
                                  self.database)
         rows = [json.loads(line) for line in lines]
         for r in rows:
-            r["certificate"] = bytes.fromhex(r["certificate"])
+            r["certificate"] = bytes.fromhex(r["certificate"]) if r["certificate"] else None
         return rows
 
     def is_there(self):

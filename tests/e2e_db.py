@@ -72,6 +72,7 @@ def large():
     r = kit.mint("large", "ca", "--count", str(DEVICES), "--subject", "/O=A\u00e4 \\+\"b\\\"/CN={id}", "--lot", "L\"1\\",
                  "--sku", "S\u00fc", "--order", "4711", *feeds(*bases))
     ok(quiet(r), "a run that feeds databases")
+    kit.say("large: minted and loaded")
     for b in bases:
         agree(b, "large", what="large")
         before = b.dump()
@@ -186,8 +187,10 @@ def unusable(server):
     refused(mill(*small("unusable", "--to", server.url(b.database, password="wrong"))), 3, "authentication failed")
     kit.check(not os.path.exists("unusable"), "before the first key")
     kit.check(b.dump() == before, "it is as it was")
-    for args, words in ((("--sync", "none"), "--sync none"), (("--to", b.url), "twice"), (("--layout", "none"), "--to")):
-        refused(quiet(kit.mint("unusable", "ca", "--count", "5", *feeds(b), *args)), 2, words)
+    for args, words in ((("--out", "unusable", "--sync", "none"), "--sync none"),
+                        (("--out", "unusable", "--to", b.url), "twice"), (("--layout", "none"), "--to")):
+        refused(quiet(kit.mill("mint", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--plaintext-keys", "--count", "5",
+                               *feeds(b), *args)), 2, words)
 
 
 def locked():
