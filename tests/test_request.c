@@ -17,7 +17,8 @@
 
 struct rig {
     struct t_place place;
-    char ca[128], ca_key[128], list[128], profile[128], mine[128], keys[128], ledger[140], line[600];
+    char ca[128], ca_key[128], list[128], profile[128], mine[128], keys[128], ledger[140], db[2][140],
+        line[600];
     struct cm_mint_opts o;
     struct cm_strs operands;
     struct cm_mint_plan plan;
@@ -45,6 +46,8 @@ static void open_rig(struct rig *g)
     (void) snprintf(g->mine, sizeof g->mine, "%s/./mine.cnf", g->place.base);
     (void) snprintf(g->keys, sizeof g->keys, "%s/keys", g->place.base);
     (void) snprintf(g->ledger, sizeof g->ledger, "sqlite:%s/ledger.db", g->place.base);
+    for (int i = 0; i < 2; i++)
+        (void) snprintf(g->db[i], sizeof g->db[i], "sqlite:%s/devices-%d.db", g->place.base, i);
     t_ca_files(g->ca, g->ca_key);
     put_text(g->list, "one\ntwo\nthree\n");
     put_text(g->profile, profile_text);
@@ -65,7 +68,8 @@ static void ask(struct rig *g, const char *line)
         const char *mark;
         char *path;
     } files[] = {
-        { "@list", g->list }, { "@mine", g->mine }, { "@keys", g->keys }, { "@ledger", g->ledger }
+        { "@list", g->list },     { "@mine", g->mine }, { "@keys", g->keys },
+        { "@ledger", g->ledger }, { "@db0", g->db[0] }, { "@db1", g->db[1] },
     };
     char *argv[64] = { (char[]) { "--ca" },  g->ca,        (char[]) { "--ca-key" },        g->ca_key,
                        (char[]) { "--out" }, g->place.out, (char[]) { "--plaintext-keys" } };
@@ -124,6 +128,14 @@ static void expect_same(const struct cm_mint_opts *was, const struct cm_mint_opt
                                    [CM_ARG_U64] = sizeof(uint64_t),
                                    [CM_ARG_CHOICE] = sizeof(int) };
 
+    if (arg->type == CM_ARG_STRS) {
+        const struct cm_strs *a = (const void *) ((const char *) was + arg->offset);
+        const struct cm_strs *b = (const void *) ((const char *) is + arg->offset);
+        cr_assert_eq(a->count, b->count, "--%s", arg->name);
+        for (size_t i = 0; i < a->count; i++)
+            cr_expect_str_eq(a->item[i], b->item[i]);
+        return;
+    }
     if (arg->type != CM_ARG_STR) {
         cr_assert(size[arg->type] > 0);
         cr_expect_arr_eq((const char *) was + arg->offset, (const char *) is + arg->offset, size[arg->type],
@@ -143,7 +155,8 @@ static const char *const requests[] = {
     "@mine "
     "--subject /O=\xc3\xa4/CN={id} --san DNS:{id}.example.com --not-after 20300101000000Z --lot L\"1 --sku S "
     "--order O --layout tree --key-format traditional --encoding der --workers 1024 --batch 65536 --io posix "
-    "--max-signatures 7",
+    "--max-signatures 7 --to @db0",
+    "--count 3 --to @db0 --to @db1 --db-wait 86400",
     "--devices @list --keys-out @keys --days 1 --sync none --ledger @ledger --io uring --allow-outlive-ca "
     "--allow-insecure-ca-key --signature ecdsa-with-SHA256 --max-signatures 9223372036854775807",
 };
@@ -172,6 +185,7 @@ static void there_and_back(const char *line)
     cr_assert_eq(cm_mint_plan_open(&o, &id, &again, &err), CM_OK, "%s", err.what);
     cr_expect_eq(cm_request_compare(record, &again, &err), CM_OK, "%s", err.what);
     cm_mint_plan_close(&again);
+    free((void *) o.feeds.to.item);
     json_decref(record);
     close_rig(&g);
 }
@@ -282,7 +296,10 @@ Test(request, values_of_every_type)
               text || arg->type == CM_ARG_CHOICE },
             { json_integer(7), arg->type == CM_ARG_U32 || arg->type == CM_ARG_U64 },
             { json_real(7), false },
-            { json_array(), false },
+            { json_array(), arg->type == CM_ARG_STRS },
+            { json_pack("[s, s]", "a", "b"), arg->type == CM_ARG_STRS },
+            { json_pack("[s, i]", "a", 7), false },
+            { json_pack("[s, s, s, s, s, s, s, s, s]", "1", "2", "3", "4", "5", "6", "7", "8", "9"), false },
             { json_object(), false },
         };
         for (size_t t = 0; t < CM_COUNT(tries); t++) {
@@ -290,6 +307,7 @@ Test(request, values_of_every_type)
             struct cm_error err = { 0 };
             cr_expect_eq(options_with(arg->name, tries[t].value, &o, &err) == CM_OK, kept && tries[t].good,
                          "--%s, try %zu: %s", arg->name, t, err.what);
+            free((void *) o.feeds.to.item);
         }
     }
 }
