@@ -16,11 +16,11 @@ static const char *const steps[CM_LEDGER_VERSION] = {
 
 static cm_err find_version(struct pg_ledger *s, int64_t *version, struct cm_error *err)
 {
-    int64_t table = 0;
+    bool there = false;
 
-    CM_TRY(cm_pg_tables(&s->pg, "('ledger_version')", &table, err));
+    CM_TRY(cm_pg_has_table(&s->pg, "ledger_version", &there, err));
     *version = 0;
-    if (table != 0)
+    if (there)
         CM_TRY(cm_pg_int(&s->pg, "SELECT version FROM certmill.ledger_version", NULL, 0, -1, version,
                          "read it", err));
     return cm_ledger_check_version(&s->base, *version, err);

@@ -78,15 +78,16 @@ cm_err cm_pg_int(struct cm_pg *s, const char *sql, const char *const *text, size
     return CM_OK;
 }
 
-cm_err cm_pg_tables(struct cm_pg *s, const char *names, int64_t *out, struct cm_error *err)
+cm_err cm_pg_has_table(struct cm_pg *s, const char *name, bool *out, struct cm_error *err)
 {
-    char sql[400];
+    int64_t count = 0;
 
-    (void) snprintf(sql, sizeof sql,
-                    "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
-                    " ON n.oid = c.relnamespace WHERE n.nspname = 'certmill' AND c.relname IN %s",
-                    names);
-    return cm_pg_int(s, sql, NULL, 0, 0, out, "read it", err);
+    CM_TRY(cm_pg_int(s,
+                     "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                     " ON n.oid = c.relnamespace WHERE n.nspname = 'certmill' AND c.relname = $1",
+                     &name, 1, 0, &count, "read it", err));
+    *out = count > 0;
+    return CM_OK;
 }
 
 void cm_pg_rollback(struct cm_pg *s)

@@ -40,9 +40,9 @@ CM_MUST_CHECK cm_err cm_pg_query(struct cm_pg *s, const char *sql, const char *c
 /* The first column of the first row, an integer; `none` where there is no row or it is null. */
 CM_MUST_CHECK cm_err cm_pg_int(struct cm_pg *s, const char *sql, const char *const *text, size_t texts,
                                int64_t none, int64_t *out, const char *what, struct cm_error *err);
-/* How many tables and views of these names the schema has: names, parenthesised: "('a', 'b')". Asks the
- * catalog's tables: to_regclass may answer from a cache of before the wait for a lock. */
-CM_MUST_CHECK cm_err cm_pg_tables(struct cm_pg *s, const char *names, int64_t *out, struct cm_error *err);
+/* Has the schema such a table? Asks the catalog's tables: to_regclass may answer from a cache of before the
+ * wait for a lock. */
+CM_MUST_CHECK cm_err cm_pg_has_table(struct cm_pg *s, const char *name, bool *out, struct cm_error *err);
 
 /* A transaction that sees anew with every statement, whose commit will be durable. */
 CM_MUST_CHECK cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err);
