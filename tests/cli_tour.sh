@@ -44,7 +44,7 @@ if [[ $passed -lt 15 || $skipped -lt 3 ]]; then
     echo "FAIL: only $passed commands and $skipped build lines in the tour of README.md"
     failed=$((failed + 1))
 fi
-for word in "ca init" "mint" "resume" "verify" "show" "extract" "repair" "reissue" "purge-keys" "doctor" "bench" "profile show"; do
+for word in "ca init" "mint" "resume" "verify" "load" "show" "extract" "repair" "reissue" "purge-keys" "doctor" "bench" "profile show"; do
     grep -q "certmill $word" "$dir/tour.txt" || {
         echo "FAIL: the tour does not show certmill $word"
         failed=$((failed + 1))
