@@ -46,6 +46,17 @@ static bool is_none(const struct cm_strs *to)
     return to->count == 0 || (to->count == 1 && strcmp(to->item[0], "none") == 0);
 }
 
+cm_err cm_feeds_check(const struct cm_feeds_opts *opts, bool lasts, bool durable, struct cm_error *err)
+{
+    if (is_none(&opts->to) || (lasts && durable))
+        return CM_OK;
+    if (!lasts)
+        CM_FAIL(err, CM_E_USAGE, "--layout none mints nothing that lasts, so --to makes no sense with it");
+    CM_FAIL(err, CM_E_USAGE,
+            "--sync none may lose rows that the database of --to would keep: leave one of them out, and load "
+            "the fleet afterwards with certmill load");
+}
+
 static cm_err take_url(struct cm_feeds *f, const char *url, struct cm_error *err)
 {
     struct feed *feed = &f->feed[f->count];

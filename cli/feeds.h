@@ -36,6 +36,9 @@ struct cm_feeds_opts {
 
 struct cm_feeds;
 
+/* Can a run that lasts, and whose commits are durable, or not, feed databases? CM_E_USAGE. */
+CM_MUST_CHECK cm_err cm_feeds_check(const struct cm_feeds_opts *opts, bool lasts, bool durable,
+                                    struct cm_error *err);
 /* opts is borrowed. A run without --to, or with the one value `none`, has no feeds: *out is NULL, which all
  * calls accept. */
 CM_MUST_CHECK cm_err cm_feeds_open(const struct cm_feeds_opts *opts, struct cm_feeds **out,

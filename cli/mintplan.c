@@ -65,12 +65,7 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
     if (o->ledger != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE,
                 "--layout none mints nothing that lasts, so --ledger makes no sense with it");
-    if (o->feeds.to.count > 0 && o->layout == CM_LAYOUT_NONE)
-        CM_FAIL(err, CM_E_USAGE, "--layout none mints nothing that lasts, so --to makes no sense with it");
-    if (o->feeds.to.count > 0 && o->sync == 1)
-        CM_FAIL(err, CM_E_USAGE,
-                "--sync none may lose rows that the database of --to would keep: leave one of them out, and "
-                "load the fleet afterwards with certmill load");
+    CM_TRY(cm_feeds_check(&o->feeds, o->layout != CM_LAYOUT_NONE, o->sync == 0, err));
     if (o->fips && o->ec == 1)
         CM_FAIL(err, CM_E_USAGE, "--fips takes nothing of our own making: leave --ec batch out, or --fips");
     if (o->fips && o->rsa_keygen == 1)
@@ -246,14 +241,6 @@ static cm_err open_ledger(struct cm_mint_plan *p, struct cm_error *err)
     return cm_ledger_begin(p->ledger, &claim, err);
 }
 
-/* Connects to the databases; the source's ids are then asked for there, too. */
-static cm_err open_feeds(struct cm_mint_plan *p, struct cm_error *err)
-{
-    CM_TRY(cm_feeds_open(&p->o->feeds, &p->feeds, err));
-    return p->o->explain ? CM_OK
-                         : cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), err);
-}
-
 static cm_err parse_mac(const char *text, uint64_t *out, struct cm_error *err)
 {
     uint64_t mac = 0;
@@ -301,10 +288,7 @@ static void parent_of(const char *out, char dir[PATH_MAX])
 {
     const char *slash = out != NULL ? strrchr(out, '/') : NULL;
 
-    (void) snprintf(dir, PATH_MAX, "%.*s",
-                    slash == NULL  ? 1
-                    : slash == out ? 1
-                                   : (int) (slash - out),
+    (void) snprintf(dir, PATH_MAX, "%.*s", slash == NULL || slash == out ? 1 : (int) (slash - out),
                     slash == NULL ? "." : out);
 }
 
@@ -312,7 +296,6 @@ static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
 {
     const struct cm_mint_opts *o = p->o;
     char dir[PATH_MAX];
-
     bool uses_mac = o->mac_base != NULL || (o->id_pattern != NULL && strstr(o->id_pattern, "{mac}") != NULL);
 
     for (size_t i = 0; i < p->profile->marks; i++) /* subject and SAN of the options have marks, too */
@@ -452,7 +435,9 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(open_profile(p, err));
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
-    CM_TRY(open_feeds(p, err));
+    CM_TRY(cm_feeds_open(&o->feeds, &p->feeds, err));
+    if (!o->explain) /* the source's ids are then asked for there, too */
+        CM_TRY(cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), err));
     CM_TRY(open_ledger(p, err));
     CM_TRY(open_source(p, err));
     CM_TRY(cm_feeds_checked(p->feeds, err));
