@@ -68,6 +68,12 @@ cm_err cm_db_has_others(struct cm_db *d, const char *run_id, const char *ca_cert
     return look.others > 0 && !look.indexed ? cm_db_index(d, err) : CM_OK;
 }
 
+cm_err cm_db_has(struct cm_db *d, struct cm_span certificate_id, bool *out, struct cm_error *err)
+{
+    CM_ASSERT(!d->loading);
+    return noted(d, d->ops->has(d, certificate_id, out, err));
+}
+
 cm_err cm_db_taken(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
                    const struct cm_span *id, size_t ids, struct cm_error *err)
 {

@@ -79,6 +79,9 @@ CM_MUST_CHECK cm_err cm_db_enter(struct cm_db *d, const struct cm_db_run *run, s
  * which need not be there yet. */
 CM_MUST_CHECK cm_err cm_db_has_others(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
                                       bool *out, uint64_t *from, struct cm_error *err);
+/* Is the row of this certificate there? Without the indexes it takes a look at every row. */
+CM_MUST_CHECK cm_err cm_db_has(struct cm_db *d, struct cm_span certificate_id, bool *out,
+                               struct cm_error *err);
 /* Refuses ids (at most CM_DB_IDS_MAX) that another run below the CA has in force: CM_E_INPUT names one, and
  * the run. */
 enum { CM_DB_IDS_MAX = 1024 };

@@ -19,6 +19,7 @@ struct cm_db_ops {
     cm_err (*look)(struct cm_db *d, const char *run_id, const char *ca_certificate_id, struct cm_db_look *out,
                    struct cm_error *err);
     cm_err (*enter)(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err);
+    cm_err (*has)(struct cm_db *d, struct cm_span certificate_id, bool *out, struct cm_error *err);
     /* Fills in *holder; CM_E_END: none of the ids is taken. */
     cm_err (*taken)(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
                     const struct cm_span *id, size_t ids, struct cm_db_holder *holder, struct cm_error *err);

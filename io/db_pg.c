@@ -146,6 +146,19 @@ static cm_err pg_enter(struct cm_db *d, const struct cm_db_run *run, struct cm_e
     return rc;
 }
 
+static cm_err pg_has(struct cm_db *d, struct cm_span certificate_id, bool *out, struct cm_error *err)
+{
+    char id[65];
+    const char *const text[] = { id };
+    int64_t found = 0;
+
+    (void) snprintf(id, sizeof id, "%.*s", (int) certificate_id.len, (const char *) certificate_id.data);
+    CM_TRY(cm_pg_int(&cm_db_pg_of(d)->pg, "SELECT 1 FROM certmill.device WHERE certificate_id = $1 LIMIT 1",
+                     text, 1, 0, &found, "read it", err));
+    *out = found != 0;
+    return CM_OK;
+}
+
 /* A literal of text[]: an element in quotes, with a backslash before its quotes and backslashes. */
 static void put_element(struct cm_writer *w, struct cm_span text)
 {
@@ -423,6 +436,7 @@ const struct cm_db_ops cm_db_pg_ops = {
     .is_away = pg_is_away,
     .look = pg_look,
     .enter = pg_enter,
+    .has = pg_has,
     .taken = pg_taken,
     .begin = pg_begin,
     .supersede = pg_supersede,

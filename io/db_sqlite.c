@@ -173,6 +173,19 @@ static cm_err sqlite_enter(struct cm_db *d, const struct cm_db_run *run, struct 
     return rc;
 }
 
+static cm_err sqlite_has(struct cm_db *d, struct cm_span certificate_id, bool *out, struct cm_error *err)
+{
+    char id[65];
+    const char *const text[] = { id };
+    int64_t found = 0;
+
+    (void) snprintf(id, sizeof id, "%.*s", (int) certificate_id.len, (const char *) certificate_id.data);
+    CM_TRY(cm_sqlite_int(&cm_db_sqlite_of(d)->sql, "SELECT 1 FROM device WHERE certificate_id = ?1", text, 1,
+                         0, &found, err));
+    *out = found != 0;
+    return CM_OK;
+}
+
 static cm_err sqlite_taken(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
                            const struct cm_span *id, size_t ids, struct cm_db_holder *holder,
                            struct cm_error *err)
@@ -318,6 +331,7 @@ const struct cm_db_ops cm_db_sqlite_ops = {
     .is_away = sqlite_is_away,
     .look = sqlite_look,
     .enter = sqlite_enter,
+    .has = sqlite_has,
     .taken = sqlite_taken,
     .begin = sqlite_begin,
     .supersede = sqlite_supersede,

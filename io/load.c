@@ -289,6 +289,41 @@ static cm_err load_some(struct cm_loader *l, struct cm_error *err)
     return CM_OK;
 }
 
+/* Where the row begins that ends at `end`. */
+static cm_err row_before(struct cm_loader *l, uint64_t end, uint64_t *out, struct cm_error *err)
+{
+    struct window *w = &l->rows;
+
+    w->from = end > CM_ROW_MAX ? end - CM_ROW_MAX : 0;
+    CM_TRY(cm_fleet_manifest_read(l->conf.fleet, w->data, (size_t) (end - w->from), w->from, &w->len, err));
+    const uint8_t *lf = w->len > 1 ? memrchr(w->data, '\n', w->len - 1) : NULL;
+    *out = lf != NULL ? w->from + (uint64_t) (lf - w->data) + 1 : w->from;
+    return CM_OK;
+}
+
+/* A fleet that was restored from an older copy and minted on has other rows than those that were loaded: the
+ * last of these tells. */
+static cm_err check_last(struct cm_loader *l, uint64_t cursor, struct cm_error *err)
+{
+    struct cm_rowview row;
+    uint64_t offset = 0, end = 0;
+    bool there = true;
+
+    if (cursor == 0 || cursor > cm_fleet_manifest_bytes(l->conf.fleet))
+        return CM_OK; /* load_some refuses what is too long */
+    CM_TRY(row_before(l, cursor, &offset, err));
+    CM_TRY(read_row(l, offset, &row, &end, err));
+    if (end == cursor)
+        CM_TRY(cm_db_has(l->db, row.certificate_id, &there, err));
+    if (end != cursor || !there)
+        CM_FAIL(err, CM_E_INPUT,
+                "the database %.80s has other rows of this run than %s: the fleet was restored from an older "
+                "copy "
+                "and minted on; bring the later copy back",
+                l->name, cm_fleet_path(l->conf.fleet));
+    return CM_OK;
+}
+
 /* Ids that are somebody else's refuse the load before anything of it is there; then the run's row. */
 static cm_err prepare(struct cm_loader *l, struct cm_error *err)
 {
@@ -297,6 +332,7 @@ static cm_err prepare(struct cm_loader *l, struct cm_error *err)
     bool others = false;
 
     CM_TRY(cm_db_has_others(l->db, run->run_id, run->ca_certificate_id, &others, &from, err));
+    CM_TRY(check_last(l, from, err));
     if (others)
         CM_TRY(check_ids(l, from, err));
     CM_TRY(enter(l, err));

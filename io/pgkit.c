@@ -26,13 +26,20 @@ static const char *advice(const char *state)
     return "";
 }
 
+/* Waiting for a lock in vain, a transaction that lost against another, a server that goes down: its word
+ * comes before the end of the connection. */
+static bool passes(const char *state)
+{
+    return strcmp(state, "55P03") == 0 || strncmp(state, "40", 2) == 0 || strncmp(state, "57P", 3) == 0;
+}
+
 cm_err cm_pg_fail(struct cm_pg *s, PGresult *res, const char *what, struct cm_error *err)
 {
     const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *primary = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     char line[200];
 
-    s->in_the_way = state != NULL && (strcmp(state, "55P03") == 0 || strncmp(state, "40", 2) == 0);
+    s->in_the_way = state != NULL && passes(state);
     (void) cm_pg_line(primary != NULL ? primary : PQerrorMessage(s->conn), line, sizeof line);
     (void) cm_fail(err, CM_E_DB, CM_HERE, "the %s %s: can't %s: %s%s", s->noun, s->name, what, line,
                    state != NULL ? advice(state) : "");

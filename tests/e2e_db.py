@@ -250,6 +250,45 @@ def gone(server):
     agree(b, "gone", what="afterwards")
 
 
+def restored():
+    """A copy of a fleet that was minted on by itself: it has other rows than the database."""
+    for kind in kinds:
+        b = kind()
+        d = f"restored-{b.name}"
+        r = mill(*small(d, *feeds(b)), plan=f"{BOUNDS};kill point@journal.synced 6")
+        kit.check(r.code == -signal.SIGKILL, "killed", r)
+        shutil.copytree(d, f"{d}-copy", symlinks=True)
+        if kind is Base:
+            b.settle()
+        ok(mill("resume", "--quiet", d, *feeds(b)), "the original")
+        before = b.dump()
+        ok(mill("resume", "--quiet", f"{d}-copy", "--to", "none"), "the copy, without the database")
+        refused(mill("load", f"{d}-copy", "--to", b.url), 2, "restored from an older copy")
+        kit.check(b.dump() == before, "it is as it was")
+        agree(b, d, what="restored")
+
+
+def starved():
+    """Memory runs out while a fleet is loaded: a message, and the next load brings what lacks."""
+    program = os.path.join(os.path.dirname(run.FAULTY), "certmill-starved")
+    if not os.path.exists(program):
+        kit.skip("certmill-starved is not built")
+        return
+
+    def load(b, when):
+        return kit.run([program, "load", "race-1", "--quiet", "--to", b.url],
+                       env={**run.environment(BOUNDS), "CERTMILL_STARVE": when, "ASAN_OPTIONS": "detect_leaks=0"})
+    for kind in kinds:
+        r = load(kind(), "count")
+        count = int(r.err.split(b"allocations: ")[1].split()[0])
+        for _ in range(4 if kit.SLOW else 25):
+            b = kind()
+            r = load(b, f"{kit.rng.randrange(1, count + 1)}{kit.rng.choice(('', '+'))}")
+            kit.check(r.code in (0, 2, 3, 4) and (r.code == 0 or r.err), "a clean end", r)
+            ok(mill("load", "race-1", "--quiet", "--to", b.url), "with memory again")
+            agree(b, "race-1", what="starved")
+
+
 # --- faults ------------------------------------------------------------------------
 
 
@@ -326,15 +365,19 @@ class Fault:
         going.wait_until(time.perf_counter() + kit.rng.uniform(0.02, 0.4))
         Base.server.stop("immediate" if kit.rng.random() < 0.7 else "fast")
         ended = threading.Event()
-        code = []
+        code, said = [], []
 
         def wait():
-            code.append(going.end()[0])
+            end = going.end()
+            said.append(end[1])
+            code.append(end[0])
             ended.set()
         threading.Thread(target=wait).start()
         time.sleep(kit.rng.uniform(0, 0.5))
         Base.server.start()
         kit.check(ended.wait(kit.PATIENCE), "the run hangs")
+        # Only a run that found no server at its start gives up.
+        kit.check(code[0] == 0 or not os.path.exists(self.fleet), self.what, "did not come back:", said[0])
         return code[0]
 
     def terminated(self):
@@ -372,6 +415,8 @@ class Fault:
         way = kit.rng.choice(ways)
         self.what = f"{self.fleet}: {way.__name__}"
         code = way()
+        if way in (self.held, self.cut_in_copy, self.answer_lost, self.request_lost):
+            kit.check(code == 0, self.what, "did not come back")
         if self.proxy:
             self.proxy.close()
         if isinstance(self.base, Base):
@@ -414,7 +459,7 @@ def main():
         kinds.append(Base)
     for n in (1, 2):
         ok(mill(*small(f"race-{n}", "--start", str(1000 * n))))
-    parts = [large, shapes, reworked, others, strangers, locked, full, races, killed_points, faults]
+    parts = [large, shapes, reworked, others, strangers, locked, full, restored, races, starved, killed_points, faults]
     for part in parts:
         part()
         kit.say(f"{part.__name__}: done")
