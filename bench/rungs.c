@@ -18,6 +18,7 @@ const struct cm_rung cm_rungs[] = {
       true,
       { "--layout", "tar", "--ledger", "sqlite:{fleet}.ledger" },
       "tar" },
+    { "database", "tar, SQLite database", true, { "--layout", "tar", "--to", "sqlite:{fleet}.db" }, "tar" },
 };
 const size_t cm_rungs_count = CM_COUNT(cm_rungs);
 

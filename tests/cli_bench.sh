@@ -140,7 +140,7 @@ for layout in ("tar", "tree"):
         want = octets(layout, *parts) / 100
         assert abs(b[name] - want) < 0.03 * want, (layout, name, b[name], want)
 ladder = [r for r in o["results"] if r["case"] == "ladder"]
-assert [r["what"] for r in ladder] == ["none", "tar-unsynced", "tar", "tree", "ledger"] and {r["key"] for r in ladder} == {"P-256"}
+assert [r["what"] for r in ladder] == ["none", "tar-unsynced", "tar", "tree", "ledger", "database"] and {r["key"] for r in ladder} == {"P-256"}
 rungs = {r["what"]: r for r in ladder}
 for r in ladder:
     cost = [1e6 * (run["user_s"] + run["system_s"]) / run["devices"] for run in r["runs"]]
