@@ -88,6 +88,7 @@ static bool pg_is_away(const struct cm_db *d)
     return !cm_pg_is_up(&s->pg) || s->pg.in_the_way;
 }
 
+/* Who looks is about to load: without the rights for that it ends here, before a first key. */
 static cm_err pg_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
                       struct cm_db_look *out, struct cm_error *err)
 {
@@ -99,13 +100,22 @@ static cm_err pg_look(struct cm_db *d, const char *run_id, const char *ca_certif
                        "SELECT (SELECT indexed FROM certmill.certmill_schema)::int,"
                        " count(*) FILTER (WHERE run_id <> $1),"
                        " count(*) FILTER (WHERE run_id <> $1 AND ca_certificate_id = $2),"
-                       " coalesce(max(manifest_bytes) FILTER (WHERE run_id = $1), 0) FROM certmill.run",
+                       " coalesce(max(manifest_bytes) FILTER (WHERE run_id = $1), 0),"
+                       " (SELECT bool_and(has_table_privilege('certmill.' || t, p))"
+                       " FROM unnest('{run,chain,batch,device}'::text[]) t,"
+                       " unnest('{SELECT,INSERT,UPDATE}'::text[]) p)::int FROM certmill.run",
                        text, CM_COUNT(text), PGRES_TUPLES_OK, &res, "read it", err));
     *out = (struct cm_db_look) { .indexed = PQgetvalue(res, 0, 0)[0] == '1',
                                  .runs = strtoll(PQgetvalue(res, 0, 1), NULL, 10),
                                  .others = strtoll(PQgetvalue(res, 0, 2), NULL, 10),
                                  .manifest_bytes = strtoll(PQgetvalue(res, 0, 3), NULL, 10) };
+    const bool may = PQgetvalue(res, 0, 4)[0] == '1';
     PQclear(res);
+    if (!may)
+        CM_FAIL(err, CM_E_DB,
+                "the database %s: permission denied to write to certmill's tables: grant what "
+                "docs/formats.md lists",
+                d->name);
     return CM_OK;
 }
 

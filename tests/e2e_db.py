@@ -184,9 +184,15 @@ def unusable(server):
             (server.url(empty.database, user="reader", password="p"), 3, "permission denied"),
             ("mysql://x", 2, "sqlite:FILE")):
         refused(mill("load", "shape-tree", "--to", url), code, *words)
-    refused(mill(*small("unusable", "--to", server.url(b.database, password="wrong"))), 3, "authentication failed")
+    for user, password, words in ((postgres.SUPERUSER, "wrong", "authentication failed"),
+                                  ("reader", "p", "permission denied")):
+        refused(mill(*small("unusable", "--to", server.url(b.database, user=user, password=password))), 3, words)
     kit.check(not os.path.exists("unusable"), "before the first key")
     kit.check(b.dump() == before, "it is as it was")
+    server.psql("CREATE ROLE miller LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA certmill TO miller;"
+                " GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA certmill TO miller", b.database)
+    ok(mill(*small("usable", "--to", server.url(b.database, user="miller", password="p"))), "the rights of the docs")
+    agree(b, "shape-der", "usable", what="a user with these rights")
     for args, words in ((("--out", "unusable", "--sync", "none"), "--sync none"),
                         (("--out", "unusable", "--to", b.url), "twice"), (("--layout", "none"), "--to")):
         refused(quiet(kit.mill("mint", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--plaintext-keys", "--count", "5",
