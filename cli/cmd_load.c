@@ -35,7 +35,7 @@ static cm_err load(struct cm_feeds *f, const char *dir, const struct cm_common *
 {
     cm_signals_catch();
     CM_TRY(cm_feeds_start(f, dir, common->quiet, err));
-    CM_TRY(cm_feeds_finish(f, err));
+    CM_TRY(cm_feeds_finish(f, true, err));
     return say(f, dir, common, err);
 }
 
@@ -63,7 +63,8 @@ const struct cm_cmd cm_cmd_load = {
         "is not loaded again, so that this command may be given at any time, as often as one likes, also "
         "to\n"
         "several at once and while the fleet is minted. Private keys never go there.\n"
-        "Ids that another run under the same CA has there refuse the load before its first row.",
+        "Ids that another run under the same CA has there refuse the load before its first row. SIGINT and\n"
+        "SIGTERM end it behind the transaction under way; the same command loads the rest.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct opts),

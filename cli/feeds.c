@@ -190,30 +190,45 @@ void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes)
 
 /* --- at the end -------------------------------------------------------------------- */
 
-static cm_err wait_for(struct cm_feeds *f, struct feed *feed, struct cm_error *err)
+/* What a person can do about it. */
+static void advise(const struct cm_feeds *f, const struct feed *feed)
+{
+    const char *const name = cm_follower_name(feed->follower);
+    const ull rows = (ull) feed->state.at.rows;
+
+    if (feed->state.rc == CM_E_INPUT) /* what is wrong with rows or ids would only be found again */
+        cm_msg_note("the fleet in %s is whole, and the database %s has %llu of its rows", f->dir, name, rows);
+    else
+        cm_msg_note(
+            "the fleet in %s is whole, and the database %s has %llu of its rows; `certmill load %s --to %s` "
+            "loads the rest",
+            f->dir, name, rows, f->dir, feed->public);
+}
+
+static cm_err wait_for(struct cm_feeds *f, struct feed *feed, bool stop, struct cm_error *err)
 {
     struct cm_progress progress;
 
-    cm_progress_init(&progress, f->quiet, "loaded octets of the manifest", feed->state.manifest_bytes);
+    cm_progress_init(&progress, f->quiet, "loaded", 0);
     while (!feed->state.ended) {
         look(f, feed, 100);
-        if (cm_signals_arrived != 0)
+        if (cm_signals_arrived != 0 && stop)
+            cm_follower_stop(feed->follower);
+        else if (cm_signals_arrived != 0)
             cm_follower_give_up(feed->follower);
-        cm_progress_update(&progress, feed->state.at.manifest_bytes, feed->state.at.manifest_bytes);
+        cm_progress_update(&progress, feed->state.at.rows, feed->state.at.manifest_bytes);
     }
     cm_progress_clear(&progress);
     if (feed->state.rc == CM_OK)
         return CM_OK;
     *err = feed->state.why;
-    if (feed->state.rc != CM_E_INPUT) /* what is wrong with rows or ids would only be found again */
-        cm_msg_note(
-            "the fleet in %s is whole, and the database %s has %llu of its rows; `certmill load %s --to %s` "
-            "loads the rest",
-            f->dir, cm_follower_name(feed->follower), (ull) feed->state.at.rows, f->dir, feed->public);
+    if (feed->state.rc == CM_E_CLOSED)
+        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
+    advise(f, feed);
     return feed->state.rc;
 }
 
-cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err)
+cm_err cm_feeds_finish(struct cm_feeds *f, bool stop, struct cm_error *err)
 {
     cm_err first = CM_OK;
 
@@ -224,7 +239,7 @@ cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err)
         struct cm_error why = { 0 };
         if (f->feed[i].follower == NULL)
             continue;
-        const cm_err rc = wait_for(f, &f->feed[i], &why);
+        const cm_err rc = wait_for(f, &f->feed[i], stop, &why);
         if (rc != CM_OK && first == CM_OK) {
             first = rc;
             *err = why;

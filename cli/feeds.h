@@ -56,8 +56,9 @@ CM_MUST_CHECK cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err);
 CM_MUST_CHECK cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err);
 /* It has committed so many octets of its manifest. */
 void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes);
-/* No more will come. The first failure is the result; each that is not is told in a note. */
-CM_MUST_CHECK cm_err cm_feeds_finish(struct cm_feeds *f, struct cm_error *err);
+/* No more will come. The first failure is the result; each other one is told. A signal ends the waiting for
+ * what is away; and, with stop, the loading too: CM_E_CLOSED. */
+CM_MUST_CHECK cm_err cm_feeds_finish(struct cm_feeds *f, bool stop, struct cm_error *err);
 /* Adds "databases", [{"to":…,"rows":N}], to a result, where there are any. NULL: no memory, and all is
  * dropped; NULL is accepted. */
 struct json_t *cm_feeds_tell(const struct cm_feeds *f, struct json_t *all);

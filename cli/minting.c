@@ -383,7 +383,7 @@ static void measure(struct cm_minting *m)
                          (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
-/* After the pipeline, or in its place: the views, the databases, the summary, the next step. */
+/* After the pipeline, or in its place, whatever became of it: views, databases, summary, the next step. */
 static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
 {
     struct cm_error late = { 0 }, unfed = { 0 };
@@ -394,7 +394,7 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
         *err = late;
     }
     cm_feeds_upto(m->plan.feeds, cm_journal_committed_bytes(m->journal));
-    const cm_err fed = cm_feeds_finish(m->plan.feeds, &unfed); /* whatever became of the rest of the run */
+    const cm_err fed = cm_feeds_finish(m->plan.feeds, false, &unfed);
     measure(m);
     if (rc == CM_OK || m->common->json)
         (void) print_summary(m, rc, rc == CM_OK ? err : &late);

@@ -133,7 +133,7 @@ cm_err cm_rerun_feed(struct cm_rerun *r, const struct cm_rerun_opts *with, struc
     CM_TRY(cm_feeds_open(&r->o.feeds, &f, err));
     cm_err rc = cm_feeds_start(f, r->m.dir.path, r->m.common->quiet, err);
     if (rc == CM_OK)
-        rc = cm_feeds_finish(f, err);
+        rc = cm_feeds_finish(f, true, err);
     cm_feeds_close(f);
     return rc;
 }

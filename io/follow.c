@@ -21,7 +21,7 @@ struct cm_follower {
     pthread_cond_t changed;
     /* under the lock */
     uint64_t upto;
-    bool last, give_up;
+    bool last, give_up, stop;
     uint64_t progress_ns; /* when the database last took rows, or the end was told */
     struct cm_follower_state state;
 };
@@ -45,8 +45,9 @@ static bool note_progress(void *arg, const struct cm_db_cursor *at)
     f->state.at = *at;
     f->state.away = false;
     f->progress_ns = now_ns();
+    const bool more = !f->stop;
     (void) pthread_mutex_unlock(&f->lock);
-    return true;
+    return more;
 }
 
 /* Until there is more to load: how far. false: there won't be. */
@@ -233,6 +234,12 @@ void cm_follower_wait(struct cm_follower *f, int ms, struct cm_follower_state *o
     (void) pthread_mutex_unlock(&f->lock);
 }
 
+void cm_follower_stop(struct cm_follower *f)
+{
+    tell(f, &f->stop);
+    tell(f, &f->give_up);
+}
+
 uint64_t cm_follower_committed(const struct cm_follower *f)
 {
     return f->committed;
@@ -248,7 +255,7 @@ void cm_follower_close(struct cm_follower *f)
     if (f == NULL)
         return;
     if (f->running) {
-        cm_follower_give_up(f);
+        cm_follower_stop(f);
         (void) pthread_join(f->thread, NULL);
     }
     if (f->sync_made) {

@@ -10,8 +10,8 @@
  *  Waiting    nobody waits for the thread but who calls wait. While the fleet is minted
  *             it is patient for ever; from end on for patience_ms without progress.
  *  Threads    all calls come from one thread, the owner's.
- *  Ownership  the follower owns its connection and its view of the fleet; close gives up
- *             what it waits for, and joins the thread.
+ *  Ownership  the follower owns its connection and its view of the fleet; close stops it,
+ *             and joins the thread.
  */
 struct cm_follower;
 
@@ -34,6 +34,8 @@ void cm_follower_upto(struct cm_follower *f, uint64_t manifest_bytes);
 void cm_follower_end(struct cm_follower *f);
 /* No more waiting for a database that is away. */
 void cm_follower_give_up(struct cm_follower *f);
+/* Nor for the rest: ends behind the transaction under way, with CM_E_CLOSED when there was more to load. */
+void cm_follower_stop(struct cm_follower *f);
 
 struct cm_follower_state {
     struct cm_db_cursor at;  /* in the database */

@@ -295,6 +295,21 @@ def starved():
             agree(b, "race-1", what="starved")
 
 
+def stopped():
+    """SIGTERM ends a load behind its transaction; the same command loads the rest."""
+    for kind in kinds:
+        b = kind()
+        going = run.Followed(["load", "race-1", "--to", b.url], f"{BOUNDS};stall point@db.put 3 60000")
+        kit.check(going.wait_stalled(), "the load stalls in its third transaction")
+        going.kill(signal.SIGTERM)
+        time.sleep(0.5)
+        going.kill(signal.SIGCONT)
+        code, said = going.end()
+        kit.check(code == 143 and "has 120 of its rows; `certmill load race-1" in said, code, said)
+        ok(mill("load", "race-1", "--to", b.url))
+        agree(b, "race-1", what="stopped")
+
+
 # --- faults ------------------------------------------------------------------------
 
 
@@ -471,7 +486,7 @@ def main():
         kinds.append(Base)
     for n in (1, 2):
         ok(mill(*small(f"race-{n}", "--start", str(1000 * n))))
-    parts = [large, shapes, reworked, others, strangers, locked, full, restored, races, starved, killed_points, faults]
+    parts = [large, shapes, reworked, others, strangers, locked, full, stopped, restored, races, starved, killed_points, faults]
     for part in parts:
         part()
         kit.say(f"{part.__name__}: done")
