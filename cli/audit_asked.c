@@ -44,7 +44,7 @@ static void read_id_pattern(struct cm_asked *asked, const json_t *request)
 
     asked->start = start > 0 ? (uint64_t) start : 0;
     asked->mac_base = mac != NULL ? strtoull(mac, NULL, 16) : 0;
-    asked->has_id = pattern != NULL && cm_pattern_parse(pattern, false, &asked->id, NULL) == CM_OK &&
+    asked->has_id = pattern != NULL && cm_pattern_parse(pattern, false, NULL, &asked->id, NULL) == CM_OK &&
                     !cm_pattern_uses(&asked->id, CM_PIECE_UUID) &&
                     (mac != NULL || !cm_pattern_uses(&asked->id, CM_PIECE_MAC));
 }

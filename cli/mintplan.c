@@ -141,7 +141,7 @@ static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
 
     CM_TRY(cm_profiles_load(which, &p->profile_text, err));
     CM_TRY(cm_profile_open(p->profile_text.name, cm_span(p->profile_text.text, p->profile_text.len),
-                           &p->profile, err));
+                           p->columns, &p->profile, err));
     CM_TRY(cm_profile_pattern(p->profile, "subject", p->subject_buf, sizeof p->subject_buf, &p->subject_text,
                               err));
     CM_TRY(cm_profile_pattern(p->profile, "san", p->san_buf, sizeof p->san_buf, &p->san_text, err));
@@ -151,7 +151,7 @@ static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
         p->san_text = p->o->san;
     if (p->subject_text == NULL)
         p->subject_text = "/CN={id}";
-    return cm_name_parse(p->subject_text, &p->name, err);
+    return cm_name_parse(p->subject_text, p->columns, &p->name, err);
 }
 
 static struct cm_certspec spec_of(const struct cm_mint_plan *p, const struct cm_keyalg *key)
@@ -318,7 +318,7 @@ static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
         return cm_source_list_open(&conf, &p->source, err);
     }
     struct cm_pattern id;
-    CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, &id, err));
+    CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, NULL, &id, err));
     const struct cm_source_count_conf conf = { .id = &id,
                                                .start = o->start,
                                                .count = o->count,

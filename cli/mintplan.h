@@ -63,6 +63,7 @@ struct cm_mint_plan {
     uint64_t mac_base;
     struct cm_name name;
     struct cm_tmpl *tmpl;
+    const struct cm_columns *columns; /* of the device list; NULL: none */
     struct cm_source *source;
     struct cm_row_texts row;
     struct cm_cores cores;

@@ -53,10 +53,10 @@ cm_err t_compile(const struct t_ask *ask, const struct cm_ca *ca, const struct c
 {
     struct cm_profile *profile = NULL;
     struct cm_name name;
-    cm_err rc = cm_profile_open("test", cm_span_str(ask->profile), &profile, err);
+    cm_err rc = cm_profile_open("test", cm_span_str(ask->profile), NULL, &profile, err);
 
     cr_assert_eq(rc, CM_OK, "%s: %s", ask->what, err->what);
-    cr_assert_eq(cm_name_parse(ask->subject, &name, err), CM_OK, "%s: %s", ask->what, err->what);
+    cr_assert_eq(cm_name_parse(ask->subject, NULL, &name, err), CM_OK, "%s: %s", ask->what, err->what);
     const struct cm_certspec spec = { .ca = ca,
                                       .key = alg,
                                       .profile = profile,

@@ -67,10 +67,10 @@ static void open_tmpl(struct t_plant *p, const struct t_plant_conf *conf, const 
                                   "authorityKeyIdentifier = keyid\n";
     struct cm_error err = { 0 };
 
-    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), &p->profile,
-                         &err),
+    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), NULL,
+                         &p->profile, &err),
          &err);
-    must(cm_name_parse(conf->subject != NULL ? conf->subject : "/CN={id}", &p->subject, &err), &err);
+    must(cm_name_parse(conf->subject != NULL ? conf->subject : "/CN={id}", NULL, &p->subject, &err), &err);
     const struct cm_certspec spec = { .ca = p->ca,
                                       .key = key,
                                       .profile = p->profile,
@@ -133,7 +133,7 @@ struct cm_source *t_plant_source(const struct t_plant *p, uint64_t count)
     struct cm_source *source = NULL;
     struct cm_error err = { 0 };
 
-    must(cm_pattern_parse("SN{seq:08}", false, &id, &err), &err);
+    must(cm_pattern_parse("SN{seq:08}", false, NULL, &id, &err), &err);
     const struct cm_source_count_conf conf = { .id = &id, .start = 1, .count = count, .run_id = p->run_id };
     must(cm_source_count_open(&conf, &source, &err), &err);
     return source;

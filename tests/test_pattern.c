@@ -54,7 +54,8 @@ Test(pattern, expansions, .init = setup, .fini = teardown)
         struct cm_error err = { 0 };
         char text[CM_PATTERN_OUT + 1] = "";
         struct cm_writer w = cm_writer(text, CM_PATTERN_OUT);
-        cr_assert_eq(cm_pattern_parse(fine[i].text, true, &p, &err), CM_OK, "%s: %s", fine[i].text, err.what);
+        cr_assert_eq(cm_pattern_parse(fine[i].text, true, NULL, &p, &err), CM_OK, "%s: %s", fine[i].text,
+                     err.what);
         cm_pattern_put(&p, &v, &w);
         cr_expect(cm_writer_ok(&w));
         cr_expect_str_eq(text, fine[i].expansion);
@@ -78,7 +79,7 @@ Test(pattern, extremes, .init = setup, .fini = teardown)
             v.seq = ask.seq;
             v.mac = ask.mac;
             t_expand(&ask, texts[i], expected);
-            cr_assert_eq(cm_pattern_parse(texts[i], true, &p, NULL), CM_OK);
+            cr_assert_eq(cm_pattern_parse(texts[i], true, NULL, &p, NULL), CM_OK);
             cm_pattern_put(&p, &v, &w);
             cr_expect_str_eq(text, expected);
         }
@@ -116,7 +117,8 @@ Test(pattern, refusals)
     for (size_t i = 0; i < CM_COUNT(bad); i++) {
         struct cm_pattern p;
         struct cm_error err = { 0 };
-        cr_expect_eq(cm_pattern_parse(bad[i].text, !bad[i].no_id, &p, &err), CM_E_USAGE, "%s", bad[i].text);
+        cr_expect_eq(cm_pattern_parse(bad[i].text, !bad[i].no_id, NULL, &p, &err), CM_E_USAGE, "%s",
+                     bad[i].text);
         cr_expect_not_null(strstr(err.what, bad[i].words), "%s: %s", bad[i].text, err.what);
     }
 }
@@ -129,16 +131,16 @@ Test(pattern, limits)
 
     memset(text, 'x', CM_PATTERN_TEXT);
     text[CM_PATTERN_TEXT] = '\0';
-    cr_expect_eq(cm_pattern_parse(text, true, &p, &err), CM_E_USAGE);
+    cr_expect_eq(cm_pattern_parse(text, true, NULL, &p, &err), CM_E_USAGE);
     cr_expect_not_null(strstr(err.what, "longer than 255"), "%s", err.what);
     text[CM_PATTERN_TEXT - 1] = '\0';
-    cr_expect_eq(cm_pattern_parse(text, true, &p, &err), CM_OK);
+    cr_expect_eq(cm_pattern_parse(text, true, NULL, &p, &err), CM_OK);
     for (int i = 0; i < CM_PATTERN_PIECES; i++)
         memcpy(many + 4 * i, "{id}", 5);
-    cr_expect_eq(cm_pattern_parse(many, true, &p, &err), CM_OK);
+    cr_expect_eq(cm_pattern_parse(many, true, NULL, &p, &err), CM_OK);
     cr_expect_eq(p.count, CM_PATTERN_PIECES);
     memcpy(many + 4 * CM_PATTERN_PIECES, "x", 2);
-    cr_expect_eq(cm_pattern_parse(many, true, &p, &err), CM_E_USAGE);
+    cr_expect_eq(cm_pattern_parse(many, true, NULL, &p, &err), CM_E_USAGE);
     cr_expect_not_null(strstr(err.what, "more than 16 parts"), "%s", err.what);
 }
 
@@ -146,7 +148,7 @@ Test(pattern, uses)
 {
     struct cm_pattern p;
 
-    cr_assert_eq(cm_pattern_parse("a{seq:08}{mac}", true, &p, NULL), CM_OK);
+    cr_assert_eq(cm_pattern_parse("a{seq:08}{mac}", true, NULL, &p, NULL), CM_OK);
     cr_expect(cm_pattern_uses(&p, CM_PIECE_SEQ) && cm_pattern_uses(&p, CM_PIECE_MAC) &&
               cm_pattern_uses(&p, CM_PIECE_TEXT));
     cr_expect(!cm_pattern_uses(&p, CM_PIECE_ID) && !cm_pattern_uses(&p, CM_PIECE_UUID));
