@@ -303,10 +303,11 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
     const double n = (double) m->stats.committed, s = m->seconds > 0 ? m->seconds : 1e-9;
 
     return cm_msg_json(
-        json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
+        json_pack("{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
                   p->run_id_text, "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc),
-                  "requested", (json_int_t) p->source->devices, "devices", (json_int_t) in_force(m), "minted",
-                  (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures, "bytes",
+                  "requested", (json_int_t) p->source->devices, "refused_rows", (json_int_t) p->bad.count,
+                  "devices", (json_int_t) in_force(m), "minted", (json_int_t) m->stats.committed,
+                  "signatures", (json_int_t) m->stats.signatures, "bytes",
                   (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits, "seconds",
                   m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s,
                   "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
@@ -399,6 +400,8 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
         *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
     }
+    if (rc == CM_OK && m->rework == NULL)
+        rc = cm_badrows_conclude(&m->plan.bad, m->plan.o->skip_bad, err);
     return rc;
 }
 
@@ -414,11 +417,14 @@ cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
         return rc;
     }
     notices(m);
-    rc = run_pipeline(m, err);
+    rc = cm_badrows_sync(&m->plan.bad, err);
+    if (rc == CM_OK)
+        rc = run_pipeline(m, err);
     if (rc != CM_OK && m->stats.signatures == 0 && m->dir_open) {
         undo(m); /* nothing was signed: the same command may be given again */
         return rc;
     }
+    m->plan.bad.kept = true;
     return end(m, rc, err);
 }
 

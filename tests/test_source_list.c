@@ -33,16 +33,28 @@ static void write_list(const void *data, size_t len)
     cr_assert(f != NULL && fwrite(data, 1, len, f) == len && fclose(f) == 0);
 }
 
+/* *out: NULL where it can't be used. */
+static cm_err open_as(enum cm_list_format format, const char *id_column,
+                      const struct cm_source_list_conf *conf, struct cm_source **out, struct cm_error *err)
+{
+    cm_err rc = cm_source_list_open(path, format, id_column, out, err);
+
+    if (rc == CM_OK) {
+        rc = cm_source_list_check(*out, conf, err);
+        if (rc != CM_OK)
+            (*out)->ops->close(*out);
+    }
+    *out = rc == CM_OK ? *out : NULL;
+    return rc;
+}
+
 static cm_err open_list(bool fold_case, struct cm_source **out, struct cm_error *err)
 {
-    const struct cm_source_list_conf conf = { .path = path,
-                                              .fold_case = fold_case,
-                                              .mac_base = 10,
-                                              .run_id = t_run_id,
-                                              .hasher = &hasher,
-                                              .spill_dir = "/tmp" };
+    const struct cm_source_list_conf conf = {
+        .fold_case = fold_case, .mac_base = 10, .run_id = t_run_id, .hasher = &hasher, .spill_dir = "/tmp"
+    };
 
-    return cm_source_list_open(&conf, out, err);
+    return open_as(CM_LIST_AUTO, NULL, &conf, out, err);
 }
 
 /* Reads all; ids separated by '|' in out. */
@@ -101,7 +113,8 @@ Test(source_list, what_editors_write, .init = setup, .fini = teardown)
     for (size_t i = 0; i < CM_COUNT(fine); i++) {
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
-        char all[256], first[CM_ID_MAX];
+        char all[256];
+        struct cm_values first;
         uint8_t sha[32], expected[EVP_MAX_MD_SIZE];
         write_list(fine[i].text, fine[i].len);
         cr_assert_eq(open_list(false, &s, &err), CM_OK, "%zu: %s", i, err.what);
@@ -110,8 +123,9 @@ Test(source_list, what_editors_write, .init = setup, .fini = teardown)
         cm_source_list_sha256(s, sha);
         cr_assert_eq(EVP_Digest(fine[i].text, fine[i].len, expected, NULL, EVP_sha256(), NULL), 1);
         cr_expect_arr_eq(sha, expected, 32);
-        const size_t len = cm_source_list_first(s, first);
-        cr_expect(len == strcspn(fine[i].ids, "|") && memcmp(first, fine[i].ids, len) == 0);
+        cr_assert(cm_source_list_first(s, 0, &first));
+        cr_expect(cm_span_eq(first.id, cm_span(fine[i].ids, strcspn(fine[i].ids, "|"))));
+        cr_expect(first.seq == 1 && first.mac == 10);
         cr_expect_eq(read_all(s, all, sizeof all, &err), CM_E_END, "asked again after the end");
         s->ops->close(s);
     }
@@ -132,12 +146,12 @@ static const struct {
       false, "is UTF-16; save it as UTF-8" },
     { "UTF-16, big", LIT("\xfe\xff\0a\0\n"), false, "is UTF-16" },
     { "gzip", LIT("\x1f\x8b\x08\0\0\0\0\0\0\x03\n"), false, "is compressed with gzip" },
-    { "the same twice", LIT("a\n\nb\n\na\n"), false, "lines 1 and 5 hold the same device id" },
-    { "twice, not side by side", LIT("z\na\nm\nb\na\nq\n"), false, "lines 2 and 5 hold the same" },
-    { "thrice", LIT("a\na\na\n"), false, "lines 1 and 2 hold the same" },
-    { "twice with another end", LIT("a\r\na"), false, "lines 1 and 2 hold the same" },
+    { "the same twice", LIT("a\n\nb\n\na\n"), false, "line 5: the same device id as line 1" },
+    { "twice, not side by side", LIT("z\na\nm\nb\na\nq\n"), false, "line 5: the same device id as line 2" },
+    { "thrice", LIT("a\na\na\n"), false, "2 rows can't be used" },
+    { "twice with another end", LIT("a\r\na"), false, "line 2: the same device id as line 1" },
     { "the same but for case", LIT("SN1\nb\nsn1\n"), true,
-      "lines 1 and 3 hold the same device id (upper and lower" },
+      "line 3: the same device id as line 1 (upper and lower" },
     { "not UTF-8", LIT("a\nb\xff\n"), false, "line 2: device id \"b\\xff\" can't be used: it is not UTF-8" },
     { "Latin-1", LIT("a\n\nGer\xe4t\n"), false, "line 3: device id" },
     { "a NUL", LIT("a\nb\0c\n"), false, "line 2: " },
@@ -229,7 +243,7 @@ Test(source_list, a_long_list, .init = setup, .fini = teardown, .timeout = 60)
     (void) fprintf(f, "device-7%.7s\n", "0123456");
     cr_assert_eq(fclose(f), 0);
     cr_expect_eq(open_list(true, &s, &err), CM_E_INPUT);
-    cr_expect_not_null(strstr(err.what, "lines 8 and 250001 hold the same"), "%s", err.what);
+    cr_expect_not_null(strstr(err.what, "line 250001: the same device id as line 8"), "%s", err.what);
 }
 
 /* ---- changes between the two readings ---- */
@@ -268,10 +282,11 @@ Test(source_list, a_change_ends_the_run, .init = setup, .fini = teardown)
 
 static cm_err judge(void *arg, const struct cm_values *v, struct cm_error *err)
 {
-    unsigned *seen = arg;
+    char *seen = arg;
 
-    ++*seen;
-    cr_assert(v->seq == *seen && v->mac == 9 + *seen && v->run_id == t_run_id && v->hasher == &hasher);
+    (void) snprintf(seen + strlen(seen), 64, "%.*s:%u ", (int) v->id.len, (const char *) v->id.data,
+                    (unsigned) v->seq);
+    cr_assert(v->mac == 9 + v->seq && v->run_id == t_run_id && v->hasher == &hasher);
     if (v->id.data[0] == 'x')
         CM_FAIL(err, CM_E_USAGE, "x is not liked");
     return CM_OK;
@@ -279,23 +294,22 @@ static cm_err judge(void *arg, const struct cm_values *v, struct cm_error *err)
 
 Test(source_list, the_caller_judges_each, .init = setup, .fini = teardown)
 {
-    unsigned seen = 0;
-    struct cm_source_list_conf conf = { .path = path,
-                                        .mac_base = 10,
+    char seen[200] = "";
+    struct cm_source_list_conf conf = { .mac_base = 10,
                                         .run_id = t_run_id,
                                         .hasher = &hasher,
                                         .spill_dir = "/tmp",
                                         .check = judge,
-                                        .check_arg = &seen };
+                                        .check_arg = seen };
     struct cm_source *s = NULL;
     struct cm_error err = { 0 };
 
     write_list(LIT("a\n\nb\nx\nc\n"));
-    cr_expect_eq(cm_source_list_open(&conf, &s, &err), CM_E_USAGE);
-    cr_expect_eq(seen, 3);
+    cr_expect_eq(open_as(CM_LIST_LINES, NULL, &conf, &s, &err), CM_E_USAGE);
+    cr_expect_str_eq(seen, "a:1 b:2 x:3 c:3 x:3 ", "all of them, and the one that is refused once more");
     cr_expect_not_null(strstr(err.what, "line 4: x is not liked"), "%s", err.what);
     conf.check = NULL;
     conf.mac_base = (1ull << 48) - 2;
-    cr_expect_eq(cm_source_list_open(&conf, &s, &err), CM_E_USAGE);
+    cr_expect_eq(open_as(CM_LIST_LINES, NULL, &conf, &s, &err), CM_E_USAGE);
     cr_expect_not_null(strstr(err.what, "line 4: --mac-base passes"), "%s", err.what);
 }
