@@ -239,10 +239,10 @@ bad("start -1", 2, "--start", m("--start", "-1"))
 bad("neither count nor list", 2, ("--count", "--devices"), m(count=None))
 bad("count and list", 2, ("--count", "--devices"), m("--devices", "ids"), setup=ids("a\n"))
 bad("pattern and list", 2, "--id-pattern", listed("--id-pattern", "{seq}"), setup=ids("a\n"))
-bad("same id twice", 2, ("ids", "lines 2 and 5"), listed(), setup=ids("a\nb\nc\nd\nb\n"))
-bad("same id twice, at the ends of a long list", 2, ("ids", "lines 1 and 3001"), listed(),
+bad("same id twice", 2, ("ids, line 5", "as line 2"), listed(), setup=ids("a\nb\nc\nd\nb\n"))
+bad("same id twice, at the ends of a long list", 2, ("ids, line 3001", "as line 1"), listed(),
     setup=ids("".join(f"x{i % 3000}\n" for i in range(3001))))
-bad("same id but for case, as files", 2, ("ids", "lines 1 and 2"), listed("--layout", "tree"), setup=ids("Abc\naBC\n"))
+bad("same id but for case, as files", 2, ("ids, line 2", "as line 1", "upper and lower"), listed("--layout", "tree"), setup=ids("Abc\naBC\n"))
 for _what, _data, _line, _words in (
         ("a slash", b"a\nb/c\n", 2, "b/c"), ("the root", b"/\n", 1, "/"), ("a path", b"a\n../../etc/passwd\n", 2, ""),
         ("two dots", b"..\n", 1, ".."), ("one dot", b"a\n.\n", 2, "."), ("a NUL", b"a\nb\0c\n", 2, ""),
