@@ -407,9 +407,11 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
 
 cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
 {
-    cm_signals_catch(); /* from now on there is something to end cleanly */
-    cm_err rc = open_new(m, err);
+    cm_signals_catch();                             /* from now on there is something to end cleanly */
+    cm_err rc = cm_badrows_sync(&m->plan.bad, err); /* a resume does not write them again */
 
+    if (rc == CM_OK)
+        rc = open_new(m, err);
     if (rc != CM_OK) {
         if (m->bundles != NULL)
             (void) m->bundles->ops->finish(m->bundles, NULL);
@@ -417,9 +419,7 @@ cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
         return rc;
     }
     notices(m);
-    rc = cm_badrows_sync(&m->plan.bad, err);
-    if (rc == CM_OK)
-        rc = run_pipeline(m, err);
+    rc = run_pipeline(m, err);
     if (rc != CM_OK && m->stats.signatures == 0 && m->dir_open) {
         undo(m); /* nothing was signed: the same command may be given again */
         return rc;

@@ -77,7 +77,7 @@ const char *cm_piece_fault(const char *text, const struct cm_columns *columns, c
     struct cm_writer w = cm_writer(buf, cap - 1);
     size_t listed = 0;
 
-    if (name_len > 0 && columns != NULL && column < columns->count) {
+    if (name_len > 0 && text[1 + name_len] == '}' && columns != NULL && column < columns->count) {
         const bool odd = !cm_column_is_placeholder(cm_span(text + 1, name_len));
         (void) snprintf(buf, cap, "%.*s} is unclear: %s", (int) name_len + 1, text,
                         odd ? "a column's name with { } : / \\ or + in it can't stand in braces; rename it"

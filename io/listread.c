@@ -126,8 +126,8 @@ static cm_err next_csv(struct cm_listread *l, struct cm_list_row *row, struct cm
     row->raw = rec.raw;
     row->fault = rec.fault;
     if (row->fault == NULL && rec.fields != l->columns.count) {
-        (void) snprintf(l->why, sizeof l->why, "%zu fields where the header has %zu", rec.fields,
-                        l->columns.count);
+        (void) snprintf(l->why, sizeof l->why, "%zu field%s where the header has %zu", rec.fields,
+                        rec.fields == 1 ? "" : "s", l->columns.count);
         row->fault = l->why;
     }
     if (row->fault != NULL)

@@ -10,6 +10,7 @@ cm_err cm_list_restart(struct cm_list_source *s, struct cm_error *err)
     s->next = 0;
     s->refused_at = 0;
     s->verified = false;
+    s->begun = true;
     return cm_listread_restart(s->l, err);
 }
 
@@ -59,6 +60,8 @@ static cm_err list_next(struct cm_source *base, struct cm_batch *b, struct cm_er
     struct cm_list_row row;
     cm_err rc = CM_OK;
 
+    if (!s->begun)
+        CM_TRY(cm_list_restart(s, err));
     if (s->verified)
         return CM_E_END;
     while (b->count < b->cap && s->next < s->base.devices && (rc = next_row(s, &row, err)) == CM_OK) {
@@ -85,9 +88,9 @@ cm_err cm_source_list_each(struct cm_source *base,
 {
     struct cm_list_source *s = (struct cm_list_source *) base;
     struct cm_list_row row;
-    cm_err rc = CM_OK;
+    cm_err rc = cm_list_restart(s, err);
 
-    while ((rc = next_row(s, &row, err)) == CM_OK) {
+    while (rc == CM_OK && (rc = next_row(s, &row, err)) == CM_OK) {
         if (cm_id_check(row.id, NULL) != CM_OK)
             return changed(s, err);
         CM_TRY(take(arg, row.id, err));
@@ -95,7 +98,8 @@ cm_err cm_source_list_each(struct cm_source *base,
     }
     if (rc == CM_E_END)
         rc = check_unchanged(s, err);
-    return rc == CM_E_END ? cm_list_restart(s, err) : rc;
+    s->begun = false;
+    return rc == CM_E_END ? CM_OK : rc;
 }
 
 static void list_close(struct cm_source *base)

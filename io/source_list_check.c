@@ -253,8 +253,8 @@ static cm_err check(struct check *c, struct cm_error *err)
         qsort(s->refused, s->refused_count, sizeof *s->refused, compare_lines);
         CM_TRY(report(c, &first, err));
     }
-    CM_TRY(conclude(c, &first, err));
-    return cm_list_restart(s, err);
+    s->begun = false;
+    return conclude(c, &first, err);
 }
 
 cm_err cm_source_list_check(struct cm_source *base, const struct cm_source_list_conf *conf,

@@ -30,6 +30,7 @@ struct cm_list_source {
     } first[CM_LIST_FIRST];
     struct cm_span first_value[CM_COLUMNS_MAX];
     /* the reading that is under way */
+    bool begun;        /* it is; else the next call begins it */
     uint64_t next;     /* index of the device to come */
     size_t refused_at; /* the refused row to come */
     bool verified;     /* it met the same octets to the end */

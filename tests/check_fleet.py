@@ -550,6 +550,10 @@ class Fleet:
         if (row["key_alg"], row["sig_alg"], cert.not_before, cert.not_after) != (
                 request["key"], request["signature"], request["not_before"], request["not_after"]):
             self.say(f"{row}: key, signature or validity are not those of the request")
+        if list(row["attributes"]) != (request["columns"] or []) or \
+                not all(isinstance(v, str) for v in row["attributes"].values()) or \
+                (request["columns"] and row["attributes"][request["id_column"]] != row["device_id"]):
+            self.say(f"{row}: attributes {row['attributes']}, and the list has {request['columns']}")
         if not fleet_journal.TIME.match(row["minted_at"]) or row["minted_at"] < run["created_at"]:
             self.say(f"{row}: minted at {row['minted_at']}")
 

@@ -17,7 +17,8 @@
 
 struct rig {
     struct t_place place;
-    char ca[128], ca_key[128], list[128], profile[128], mine[128], keys[128], ledger[140], line[600];
+    char ca[128], ca_key[128], list[128], csv[128], bad[128], profile[128], mine[128], keys[128], ledger[140],
+        line[600];
     struct cm_mint_opts o;
     struct cm_strs operands;
     struct cm_mint_plan plan;
@@ -41,12 +42,15 @@ static void open_rig(struct rig *g)
     (void) snprintf(g->ca, sizeof g->ca, "%s/ca.pem", g->place.base);
     (void) snprintf(g->ca_key, sizeof g->ca_key, "%s/ca.key", g->place.base);
     (void) snprintf(g->list, sizeof g->list, "%s/ids", g->place.base);
+    (void) snprintf(g->csv, sizeof g->csv, "%s/devices", g->place.base);
+    (void) snprintf(g->bad, sizeof g->bad, "%s/bad", g->place.base);
     (void) snprintf(g->profile, sizeof g->profile, "%s/mine.cnf", g->place.base);
     (void) snprintf(g->mine, sizeof g->mine, "%s/./mine.cnf", g->place.base);
     (void) snprintf(g->keys, sizeof g->keys, "%s/keys", g->place.base);
     (void) snprintf(g->ledger, sizeof g->ledger, "sqlite:%s/ledger.db", g->place.base);
     t_ca_files(g->ca, g->ca_key);
     put_text(g->list, "one\ntwo\nthree\n");
+    put_text(g->csv, "Serial,mac,site\nS1,02:00:00:00:00:01,\"a, b\"\nS2,,x\nS3,02:00:00:00:00:03,x\n");
     put_text(g->profile, profile_text);
     cr_assert_eq(mkdir(g->keys, 0700), 0);
 }
@@ -64,9 +68,8 @@ static void ask(struct rig *g, const char *line)
     const struct {
         const char *mark;
         char *path;
-    } files[] = {
-        { "@list", g->list }, { "@mine", g->mine }, { "@keys", g->keys }, { "@ledger", g->ledger }
-    };
+    } files[] = { { "@list", g->list }, { "@csv", g->csv },   { "@bad", g->bad },
+                  { "@mine", g->mine }, { "@keys", g->keys }, { "@ledger", g->ledger } };
     char *argv[64] = { (char[]) { "--ca" },  g->ca,        (char[]) { "--ca-key" },        g->ca_key,
                        (char[]) { "--out" }, g->place.out, (char[]) { "--plaintext-keys" } };
     struct cm_common common = { 0 };
@@ -146,6 +149,9 @@ static const char *const requests[] = {
     "--max-signatures 7",
     "--devices @list --keys-out @keys --days 1 --sync none --ledger @ledger --io uring --allow-outlive-ca "
     "--allow-insecure-ca-key --signature ecdsa-with-SHA256 --max-signatures 9223372036854775807",
+    "--devices @csv --devices-format csv --id-column Serial --skip-bad @bad --subject /CN={Serial}/OU={mac} "
+    "--san "
+    "URI:urn:{mac}",
 };
 
 static void there_and_back(const char *line)
