@@ -75,8 +75,8 @@ def open_chain(fleet, d):
     return open(path, "rb")
 
 
-def certificates_say(fleet, devices, what):
-    for d in rng.sample(devices, 12):
+def certificates_say(fleet, devices, what, sample=3):
+    for d in rng.sample(devices, sample):
         text = certificate(fleet, d)
         subject = f"subject=CN={d['serial']},OU={d['part no']},O=" + d["lot"].replace('"', '\\"')
         kit.check(subject in text, what, subject, text)
@@ -104,7 +104,7 @@ def test_many():
     large = peak(*base, "--out", "many", "--devices", "many.csv")
     with open("many.csv", encoding="utf-8-sig", newline="") as f:
         agree("many", list(csv.DictReader(f)), "many:")
-    certificates_say("many", devices, "many:")
+    certificates_say("many", devices, "many:", 12)
     r = kit.mill("verify", "--quiet", "many", "--sample", "5000")
     kit.check(r.code == 0, r)
     kit.say(f"{MANY} rows")
@@ -118,7 +118,7 @@ def test_many():
 
 def test_formats():
     """One list in every shape: the same ids, numbers, attributes and certificates' names."""
-    devices = [device(i) for i in range(500)]
+    devices = [device(i) for i in range(300)]
     shapes = {"plain.csv": lambda p: write_csv(p, devices, bom=False, end="\n"),
               "quoted.csv": lambda p: write_csv(p, devices, quoting=csv.QUOTE_ALL),
               "list.ndjson": lambda p: write_ndjson(p, devices),
@@ -133,7 +133,7 @@ def test_formats():
             certificates_say(fleet, devices, fleet)
             findings = check_fleet.check(fleet, ids=[d["serial"] for d in devices], ca="ca/ca.pem")
             kit.check(not findings, *findings[:5])
-            kit.check(kit.mill("verify", "--quiet", "--deep", fleet).code == 0, fleet)
+            kit.check(kit.mill("verify", "--quiet", fleet).code == 0, fleet)
 
 
 BAD = {3: dict(serial="..", mac="m"), 7: dict(lot=""), 11: dict(mac="a b"), 12: dict(serial="SN-0000001"),
