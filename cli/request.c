@@ -154,6 +154,14 @@ static json_t *text_json(const char *name, const char *value)
     return json_string(is_path(name, value) ? absolute(value, buf) : value);
 }
 
+/* What a list was read as, whatever it is called when it is read again. */
+static int choice_of(const struct cm_arg *arg, const struct cm_mint_plan *p)
+{
+    if (p->list != NULL && strcmp(arg->name, "devices-format") == 0)
+        return (int) cm_listread_format(p->list);
+    return *(const int *) (const void *) ((const char *) p->o + arg->offset);
+}
+
 static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *p)
 {
     const char *const at = (const char *) p->o + arg->offset;
@@ -166,7 +174,7 @@ static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *
     case CM_ARG_U64:
         return json_integer((json_int_t) * (const uint64_t *) (const void *) at);
     case CM_ARG_CHOICE:
-        return json_string(arg->choices[*(const int *) (const void *) at]);
+        return json_string(arg->choices[choice_of(arg, p)]);
     case CM_ARG_STR: {
         const char *text = *(const char *const *) (const void *) at;
         if (text != NULL && strcmp(arg->name, "ledger") == 0)

@@ -178,6 +178,12 @@ def test_bad_rows():
     kit.check(r.code == 2 and b"is there already" in r.err and not os.path.exists("again"), r)
     r = mint("left-out", "--skip-bad", "new.csv")
     kit.check(r.code == 2 and not os.path.exists("new.csv"), "a run that is refused leaves no file", r)
+    with open("ids.txt", "w", encoding="utf-8") as f:
+        f.write("b\n\n../a\nc\nb\na\n")
+    r = kit.mint("lines", "ca", "--devices", "ids.txt", "--skip-bad", "rest.txt")
+    kit.check(r.code == 1 and [x["device_id"] for x in rows("lines")] == ["b", "c", "a"], "a list of ids:", r)
+    with open("rest.txt", encoding="utf-8") as f:
+        kit.check(f.read() == "../a\nb\n", "lines as they stand")
     run_json = json.load(open("left-out/run.json", encoding="utf-8"))["request"]
     kit.check((run_json["refused_rows"], run_json["list_format"], run_json["id_column"], run_json["columns"],
                run_json["devices"]) == (6, "csv", "serial", COLUMNS, len(good)), run_json)
@@ -260,6 +266,9 @@ def test_rework():
     certificates_say("rework", devices, "reworked:")
     r = kit.mill("verify", "--quiet", "rework")
     kit.check(r.code == 0, r)
+    os.rename("rework.csv", "moved.list")
+    r = kit.mill("reissue", "--quiet", "rework", devices[2]["serial"], "--reason", "test", "--devices", "moved.list")
+    kit.check(r.code == 0, "a list without its suffix is read as it was:", r)
     write_csv("rework.csv", devices[:-1])
     r = kit.mill("reissue", "--quiet", "rework", devices[1]["serial"], "--reason", "test")
     kit.check(r.code == 2 and b"list_sha256" in r.err, "another list:", r)
