@@ -62,7 +62,9 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-const char *cm_listread_text_fault(struct cm_span text, size_t *json)
+/* What is wrong with text as a value, or NULL: is it UTF-8 without NUL? *json: its octets as a
+ * JSON string. */
+static const char *text_fault(struct cm_span text, size_t *json)
 {
     uint32_t code = 0;
 
@@ -91,7 +93,7 @@ static void take_values(struct cm_listread *l, struct cm_list_row *row)
     row->attributes_len = l->braces;
     for (size_t i = 0; i < l->columns.count; i++) {
         size_t json = 0;
-        const char *const fault = cm_listread_text_fault(l->value[i], &json);
+        const char *const fault = text_fault(l->value[i], &json);
         if (fault != NULL) {
             row->fault = why(l, l->columns.name[i], fault);
             return;

@@ -29,9 +29,6 @@ struct cm_listread {
     char why[320];         /* the fault of the row at hand */
 };
 
-/* What is wrong with text as a value, or NULL: is it UTF-8 without NUL? *json: its octets as a JSON string.
- */
-const char *cm_listread_text_fault(struct cm_span text, size_t *json);
 /* These names become l->columns. CM_E_INPUT names the line. */
 CM_MUST_CHECK cm_err cm_listread_set_columns(struct cm_listread *l, const struct cm_span *name, size_t count,
                                              uint64_t line, struct cm_error *err);
