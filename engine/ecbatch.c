@@ -1,3 +1,4 @@
+#include "engine/cpu.h"
 #include "engine/ecway.h"
 #include "engine/ossl.h"
 #include "engine/secret.h"
@@ -67,16 +68,6 @@ static const struct curve *curve_of(const struct cm_keyalg *alg)
     return NULL;
 }
 
-static bool has_ifma(void)
-{
-#ifdef __x86_64__
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512ifma");
-#else
-    return false;
-#endif
-}
-
 /* NULL: libcrypto's is as fast. */
 static const struct cm_ecway *best_way(const struct cm_keyalg *alg)
 {
@@ -84,7 +75,7 @@ static const struct cm_ecway *best_way(const struct cm_keyalg *alg)
 
     if (c == NULL)
         return NULL;
-    return has_ifma() && c->ifma != NULL ? c->ifma : c->plain_pays ? c->plain : NULL;
+    return cm_cpu_level() >= CM_CPU_IFMA && c->ifma != NULL ? c->ifma : c->plain_pays ? c->plain : NULL;
 }
 
 bool cm_ecbatch_pays(const struct cm_keyalg *alg)

@@ -1,166 +1,160 @@
 #ifndef CM_ENGINE_MONT8_H
 #define CM_ENGINE_MONT8_H
 
+#include "engine/limbs.h"
+
 #include <immintrin.h>
-#include <stdint.h>
 
-/* mont8.h - Montgomery's multiplication of eight numbers side by side, one in each lane
- * of a 512-bit vector, by the 52-bit multiply-adds of AVX-512 IFMA; R = 2^(52 * limbs).
- *
- * Limbs lie in vectors, least significant first. Products are summed up column by column,
- * five columns at a time in registers; a sum takes less than 4 * limbs products below
- * 2^52, so that 64 bits hold it. R is at least 2^16 times the modulus m: a product of two
- * numbers below 8m comes out below m * (1 + 2^-10), and nothing is ever subtracted to
- * get it below m. No branch and no address depends on a number.
- *
- * Every function is inline, for a number of limbs that is a constant where it is called:
- * 20, 30 or 40.
- */
-enum { LANES = 8, LIMBS_MAX = 40, BLOCK = 5 };
-
-static const uint64_t limb_mask = (UINT64_C(1) << 52) - 1;
+/* mont8.h - montvec.h for eight numbers side by side, in the lanes of a 512-bit vector, by the 52-bit
+ * multiply-adds of AVX-512 IFMA. */
+enum { LANES = 8, INVERSE = 1 };
 
 typedef __m512i vec;
-
-struct mont8 {
-    vec m[LIMBS_MAX];
-    vec product[2 * LIMBS_MAX], quotient[LIMBS_MAX];
-    vec k0; /* -1/m mod 2^52 */
-};
+typedef __m512i limb;
 
 #define TARGET __attribute__((target("avx512f,avx512ifma")))
 #define INLINE TARGET __attribute__((always_inline)) static inline
 #define UNROLL _Pragma("GCC unroll 10")
 
-/* --- sums of products ----------------------------------------------------------- */
+/* --- columns and limbs ----------------------------------------------------------- */
 
-/* acc[i + j] += a[i] * b[j], low and high halves, for five limbs by five. */
-INLINE void add_block(vec acc[2 * BLOCK], const vec *a, const vec *b)
+INLINE vec v_set(uint64_t a)
 {
-    UNROLL for (int i = 0; i < BLOCK; i++)
-    {
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], a[i], b[j]);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[i + j + 1] =
-            _mm512_madd52hi_epu64(acc[i + j + 1], a[i], b[j]);
-    }
+    return _mm512_set1_epi64((long long) a);
 }
 
-/* The same of a with itself, each product of two different limbs once. */
-INLINE void add_triangle(vec acc[2 * BLOCK], const vec *a)
+INLINE vec v_add(vec a, vec b)
 {
-    UNROLL for (int i = 0; i < BLOCK; i++)
-    {
-        UNROLL for (int j = i + 1; j < BLOCK; j++) acc[i + j] = _mm512_madd52lo_epu64(acc[i + j], a[i], a[j]);
-        UNROLL for (int j = i + 1; j < BLOCK; j++) acc[i + j + 1] =
-            _mm512_madd52hi_epu64(acc[i + j + 1], a[i], a[j]);
-    }
+    return _mm512_add_epi64(a, b);
 }
 
-/* On to the next five columns. */
-INLINE void move_on(vec acc[2 * BLOCK])
+INLINE vec v_or(vec a, vec b)
 {
+    return _mm512_or_si512(a, b);
+}
+
+INLINE vec v_xor(vec a, vec b)
+{
+    return _mm512_xor_si512(a, b);
+}
+
+INLINE vec v_shl(vec a, vec by)
+{
+    return _mm512_sllv_epi64(a, by);
+}
+
+INLINE vec v_carry(vec a)
+{
+    return _mm512_srli_epi64(a, 52);
+}
+
+/* One bit of each lane's word. */
+INLINE vec v_bit(vec word, uint32_t at)
+{
+    return _mm512_and_si512(_mm512_srlv_epi64(word, v_set(at)), v_set(1));
+}
+
+/* Bit i: lane i is zero. */
+INLINE uint32_t v_zeros(vec a)
+{
+    return _mm512_testn_epi64_mask(a, a);
+}
+
+INLINE limb l_low(vec column)
+{
+    return _mm512_and_si512(column, v_set(limb_mask));
+}
+
+INLINE vec l_column(limb a)
+{
+    return a;
+}
+
+INLINE vec l_bits(limb a)
+{
+    return a;
+}
+
+INLINE limb l_set(uint64_t a)
+{
+    return v_set(a);
+}
+
+INLINE limb l_less(limb a, limb b)
+{
+    return _mm512_sub_epi64(a, b);
+}
+
+INLINE limb l_gather(uint64_t (*lane)[LIMBS_MAX], uint32_t i)
+{
+    return _mm512_set_epi64((long long) lane[7][i], (long long) lane[6][i], (long long) lane[5][i],
+                            (long long) lane[4][i], (long long) lane[3][i], (long long) lane[2][i],
+                            (long long) lane[1][i], (long long) lane[0][i]);
+}
+
+/* a == b ? yes : no */
+INLINE limb l_choose(uint64_t a, uint64_t b, limb yes, limb no)
+{
+    return _mm512_mask_mov_epi64(no, _mm512_cmpeq_epi64_mask(v_set(a), v_set(b)), yes);
+}
+
+/* --- products ---------------------------------------------------------------------- */
+
+INLINE vec v_start(const uint64_t *start)
+{
+    (void) start;
+    return _mm512_setzero_si512();
+}
+
+static inline void set_starts(uint64_t start[SUMS][COLUMNS], int limbs)
+{
+    (void) start;
+    (void) limbs;
+}
+
+INLINE void add_low(vec *acc, limb a, limb b)
+{
+    *acc = _mm512_madd52lo_epu64(*acc, a, b);
+}
+
+INLINE void add_high(vec *acc, limb a, limb b)
+{
+    *acc = _mm512_madd52hi_epu64(*acc, a, b);
+}
+
+INLINE void add_row(vec *acc, limb a, const limb *b, int from)
+{
+    UNROLL for (int j = from; j < BLOCK; j++) add_low(&acc[j], a, b[j]);
+    UNROLL for (int j = from; j < BLOCK; j++) add_high(&acc[j + 1], a, b[j]);
+}
+
+/* Each limb makes the lowest column that is left a multiple of 2^52. */
+INLINE void quotient_block(vec acc[2 * BLOCK], const limb *m, const limb *inverse, limb *q)
+{
+    const limb k0 = inverse[0];
+
     UNROLL for (int r = 0; r < BLOCK; r++)
     {
-        acc[r] = acc[r + BLOCK];
-        acc[r + BLOCK] = _mm512_setzero_si512();
-    }
-}
-
-INLINE void clear(vec acc[2 * BLOCK])
-{
-    UNROLL for (int r = 0; r < 2 * BLOCK; r++) acc[r] = _mm512_setzero_si512();
-}
-
-/* Five columns of a square from k * BLOCK on: twice the products of different limbs, and the squares. */
-INLINE void square_columns(int blocks, int k, int odd, vec acc[2 * BLOCK], const vec *a, vec *out)
-{
-    for (int i = k < blocks ? 0 : k - blocks + 1; i < k - i; i++)
-        add_block(acc, a + i * BLOCK, a + (k - i) * BLOCK);
-    if (!odd)
-        add_triangle(acc, a + k / 2 * BLOCK);
-    UNROLL for (int r = 0; r < BLOCK; r++)
-    {
-        const vec twice = _mm512_add_epi64(acc[r], acc[r]), limb = a[(k * BLOCK + r) / 2];
-        out[k * BLOCK + r] = ((odd + r) & 1) == 0 ? _mm512_madd52lo_epu64(twice, limb, limb)
-                                                  : _mm512_madd52hi_epu64(twice, limb, limb);
-    }
-    move_on(acc);
-}
-
-INLINE void square(int limbs, const vec *a, vec *out)
-{
-    vec acc[2 * BLOCK];
-
-    clear(acc);
-    for (int k = 0; k < 2 * limbs / BLOCK; k += 2) {
-        square_columns(limbs / BLOCK, k, 0, acc, a, out);
-        square_columns(limbs / BLOCK, k + 1, 1, acc, a, out);
-    }
-}
-
-INLINE void multiply(int limbs, const vec *a, const vec *b, vec *out)
-{
-    const int blocks = limbs / BLOCK;
-    vec acc[2 * BLOCK];
-
-    clear(acc);
-    for (int k = 0; k < 2 * blocks; k++) {
-        for (int i = k < blocks ? 0 : k - blocks + 1; i < blocks && i <= k; i++)
-            add_block(acc, a + i * BLOCK, b + (k - i) * BLOCK);
-        UNROLL for (int r = 0; r < BLOCK; r++) out[k * BLOCK + r] = acc[r];
-        move_on(acc);
-    }
-}
-
-/* --- Montgomery's reduction -------------------------------------------------------- */
-
-/* Five limbs of the quotient: each makes the lowest column that is left a multiple of 2^52. */
-INLINE void quotient_block(vec acc[2 * BLOCK], const vec *m, vec k0, vec *q)
-{
-    UNROLL for (int r = 0; r < BLOCK; r++)
-    {
-        const vec digit = _mm512_madd52lo_epu64(_mm512_setzero_si512(), acc[r], k0);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[r + j] = _mm512_madd52lo_epu64(acc[r + j], digit, m[j]);
-        UNROLL for (int j = 0; j < BLOCK; j++) acc[r + j + 1] =
-            _mm512_madd52hi_epu64(acc[r + j + 1], digit, m[j]);
-        acc[r + 1] = _mm512_add_epi64(acc[r + 1], _mm512_srli_epi64(acc[r], 52));
+        vec digit = _mm512_setzero_si512();
+        add_low(&digit, acc[r], k0);
+        add_row(acc + r, digit, m, 0);
+        acc[r + 1] = v_add(acc[r + 1], v_carry(acc[r]));
         q[r] = digit;
     }
 }
 
-INLINE void add_columns(vec acc[2 * BLOCK], const vec *columns)
+/* --- the processor's state --------------------------------------------------------- */
+
+static inline uint32_t vectors_begin(void)
 {
-    UNROLL for (int r = 0; r < BLOCK; r++) acc[r] = _mm512_add_epi64(acc[r], columns[r]);
+    return 0;
 }
 
-/* out = product / R * 2^shift, modulo m and below m * 2^shift * (1 + product / (m * R)), in limbs of 52 bits.
- */
-INLINE void reduce(int limbs, struct mont8 *c, vec shift, vec *out)
+static inline void vectors_end(uint32_t state)
 {
-    const int blocks = limbs / BLOCK;
-    const vec mask = _mm512_set1_epi64((long long) limb_mask), k0 = c->k0;
-    vec acc[2 * BLOCK], carry = _mm512_setzero_si512();
-
-    clear(acc);
-    for (int k = 0; k < blocks; k++) {
-        add_columns(acc, c->product + k * BLOCK);
-        for (int i = 0; i < k; i++)
-            add_block(acc, c->quotient + i * BLOCK, c->m + (k - i) * BLOCK);
-        quotient_block(acc, c->m, k0, c->quotient + k * BLOCK);
-        move_on(acc);
-    }
-    for (int k = blocks; k < 2 * blocks; k++) {
-        add_columns(acc, c->product + k * BLOCK);
-        for (int i = k - blocks + 1; i < blocks; i++)
-            add_block(acc, c->quotient + i * BLOCK, c->m + (k - i) * BLOCK);
-        UNROLL for (int r = 0; r < BLOCK; r++)
-        {
-            carry = _mm512_add_epi64(carry, _mm512_sllv_epi64(acc[r], shift));
-            out[(k - blocks) * BLOCK + r] = _mm512_and_si512(carry, mask);
-            carry = _mm512_srli_epi64(carry, 52);
-        }
-        move_on(acc);
-    }
+    (void) state;
 }
+
+#include "engine/montvec.h"
 
 #endif
