@@ -178,9 +178,9 @@ static const struct way {
     enum cm_cpu level; /* that it takes */
     const struct cm_primetest_ops *ops;
 } ways[CM_WAYS] = {
-    [CM_WAY_IFMA] = { "AVX-512 IFMA, eight numbers side by side", CM_CPU_IFMA, VECTORS(cm_primetest_ifma) },
-    [CM_WAY_FMA] = { "AVX2 and FMA, four numbers side by side", CM_CPU_FMA, VECTORS(cm_primetest_fma) },
-    [CM_WAY_BIGNUM] = { "libcrypto's BIGNUM", CM_CPU_PLAIN, &cm_primetest_bignum },
+    [CM_WAY_IFMA] = { "AVX-512 IFMA", CM_CPU_IFMA, VECTORS(cm_primetest_ifma) },
+    [CM_WAY_FMA] = { "AVX2 and FMA", CM_CPU_FMA, VECTORS(cm_primetest_fma) },
+    [CM_WAY_BIGNUM] = { "libcrypto", CM_CPU_PLAIN, &cm_primetest_bignum },
 };
 
 bool cm_primetest_runs(enum cm_way way)
