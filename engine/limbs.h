@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-/* limbs.h - sizes that mont8.h, mont4.h and montvec.h share. */
+/* limbs.h - what vec8.h, vec4.h and montvec.h share. */
 enum {
     LIMBS_MAX = 40,
     BLOCK = 5, /* columns that are summed up together */

@@ -6,13 +6,9 @@
 /* montvec.h - Montgomery's multiplication of LANES numbers side by side, one in each lane of a
  * vector, by multiply-adds of 52 bits; R = 2^(52 * limbs).
  *
- * mont8.h and mont4.h define before, for their processors:
+ * mont8.h and mont4.h bring vec8.h or vec4.h, and define before:
  *
- *   vec, limb            a column's sums, in 64 bits; a limb, below 2^52
- *   v_add, v_shl         sums; a shift by as many bits as another vector says
- *   v_carry, l_low       what a column hands on, and its lowest 52 bits
- *   v_start              what a column begins with
- *   add_low, add_high    acc += the low or the high half of a * b
+ *   start_at             what a column starts from
  *   add_row              acc[j] += low, acc[j + 1] += high half of a * b[j] for BLOCK > j >= from
  *   quotient_block       BLOCK limbs of the quotient
  *
@@ -48,7 +44,7 @@ INLINE void add_triangle(vec acc[2 * BLOCK], const limb *a)
 
 INLINE void begin(const struct mont *c, enum sum of, vec acc[2 * BLOCK])
 {
-    UNROLL for (int r = 0; r < 2 * BLOCK; r++) acc[r] = v_start(&c->start[of][r]);
+    UNROLL for (int r = 0; r < 2 * BLOCK; r++) acc[r] = start_at(&c->start[of][r]);
 }
 
 /* On to the columns from `to` on. */
@@ -57,7 +53,7 @@ INLINE void move_on(const struct mont *c, enum sum of, int to, vec acc[2 * BLOCK
     UNROLL for (int r = 0; r < BLOCK; r++)
     {
         acc[r] = acc[r + BLOCK];
-        acc[r + BLOCK] = v_start(&c->start[of][to + BLOCK + r]);
+        acc[r + BLOCK] = start_at(&c->start[of][to + BLOCK + r]);
     }
 }
 
@@ -135,9 +131,9 @@ INLINE void reduce(int limbs, struct mont *c, vec shift, limb *out)
             add_block(acc, c->quotient + i * BLOCK, c->m + (k - i) * BLOCK);
         UNROLL for (int r = 0; r < BLOCK; r++)
         {
-            carry = v_add(carry, v_shl(acc[r], shift));
+            carry = v_add(carry, v_shl_each(acc[r], shift));
             out[(k - blocks) * BLOCK + r] = l_low(carry);
-            carry = v_carry(carry);
+            carry = v_shr(carry, 52);
         }
         move_on(c, REDUCTION, (k + 1) * BLOCK, acc);
     }

@@ -38,7 +38,7 @@ static void to_limbs(const cm_nat *from, uint32_t limbs, uint64_t *to)
 TARGET static void gather(uint64_t (*lane)[LIMBS_MAX], uint32_t limbs, limb *out)
 {
     for (uint32_t i = 0; i < limbs; i++)
-        out[i] = l_gather(lane, i);
+        out[i] = l_of(v_gather(&lane[0][i], LIMBS_MAX));
 }
 
 static uint64_t minus_inverse_52(uint64_t n)
@@ -74,7 +74,7 @@ static double top_of(const uint64_t *x, uint32_t limbs)
 }
 
 /* x * 2^shift - q * m for a q that leaves it in [0, 3m); x < 3m, shift <= 32. The quotient is estimated
- * to within one from the 53 highest bits. */
+ * to within one from the 53 highest bits, however they are rounded. */
 static void double_times(uint64_t *x, const uint64_t *m, uint32_t limbs, uint32_t shift)
 {
     const double ratio = top_of(x, limbs) / top_of(m, limbs) * (double) (UINT64_C(1) << shift);
@@ -112,7 +112,7 @@ INLINE void power_of_two(int limbs, struct lanes *c, uint32_t bits)
 {
     for (uint32_t at = bits - LEAD; at-- > 0;) {
         square(limbs, &c->mont, c->x);
-        reduce(limbs, &c->mont, v_bit(c->exponent[at / 64], at % 64), c->x);
+        reduce(limbs, &c->mont, v_and(v_shr(c->exponent[at / 64], (int) (at % 64)), v_set(1)), c->x);
     }
 }
 
@@ -132,7 +132,7 @@ INLINE void squared(int limbs, struct lanes *c)
 INLINE void leave(int limbs, struct lanes *c, const limb *x, limb *out)
 {
     for (int i = 0; i < limbs; i++) {
-        c->mont.product[i] = l_column(x[i]);
+        c->mont.product[i] = l_number(x[i]);
         c->mont.product[limbs + i] = v_set(0);
     }
     reduce(limbs, &c->mont, v_set(0), out);
@@ -144,10 +144,10 @@ INLINE uint32_t lanes_of_one(int limbs, const struct lanes *c, const limb *x, bo
     vec differs = v_set(0);
 
     for (int i = 0; i < limbs; i++) {
-        const limb one = l_set(i == 0), want = minus ? l_less(c->mont.m[i], one) : one;
+        const limb one = l_set(i == 0), want = minus ? l_sub(c->mont.m[i], one) : one;
         differs = v_or(differs, v_xor(l_bits(x[i]), l_bits(want)));
     }
-    return v_zeros(differs);
+    return m_bits(v_is_zero(differs));
 }
 
 INLINE uint32_t filter_lanes(int limbs, struct lanes *c)
@@ -162,7 +162,8 @@ INLINE void look_up(int limbs, struct lanes *c, uint64_t number)
 {
     for (int i = 0; i < limbs; i++) {
         limb entry = c->table[0][i];
-        UNROLL for (uint64_t k = 1; k < ENTRIES; k++) entry = l_choose(number, k, c->table[k][i], entry);
+        UNROLL for (uint64_t k = 1; k < ENTRIES; k++) entry =
+            l_pick(v_is_zero(v_set(number ^ k)), c->table[k][i], entry);
         c->factor[i] = entry;
     }
 }
@@ -268,6 +269,7 @@ static bool lanes_filter(void *arg, const cm_nat *w, uint32_t count, uint32_t *p
     const uint32_t top = c->bits / 64 - 1;
     uint64_t *const exponent = (uint64_t *) (void *) c->exponent;
 
+    const uint32_t state = vectors_begin();
     set_moduli(c, w, count);
     for (uint32_t i = 0; i < LANES; i++) {
         const uint64_t *const e = w[i < count ? i : 0]; /* with its last bit cleared */
@@ -276,7 +278,6 @@ static bool lanes_filter(void *arg, const cm_nat *w, uint32_t count, uint32_t *p
         set_power(c->lane[i], c->modulus[i], size->limbs, c->bits, (uint32_t) (e[top] >> (64 - LEAD)));
     }
     gather(c->lane, size->limbs, c->x);
-    const uint32_t state = vectors_begin();
     *passed = size->filter(c) & ((1u << count) - 1);
     vectors_end(state);
     return true;
@@ -291,9 +292,7 @@ TARGET static void set_rr(struct lanes *c, const struct size *size)
         set_power(c->lane[i], c->modulus[i], size->limbs, c->bits, exponent >> (bits - LEAD));
     gather(c->lane, size->limbs, c->x);
     c->exponent[0] = v_set(exponent);
-    const uint32_t state = vectors_begin();
     size->power_of_two(c, bits);
-    vectors_end(state);
     memcpy(c->rr, c->x, sizeof c->rr);
 }
 
@@ -316,13 +315,13 @@ static bool lanes_rounds(void *arg, const cm_nat *w, const cm_nat *base, uint32_
     struct lanes *const c = arg;
     const struct size *const size = size_of(c->bits);
 
+    const uint32_t state = vectors_begin();
     set_moduli(c, w, 1);
     set_rr(c, size);
     for (uint32_t i = 0; i < LANES; i++)
         to_limbs(&base[i < rounds ? i : 0], size->limbs, c->lane[i]);
     gather(c->lane, size->limbs, c->x);
     odd_part(w, twos, &c->number);
-    const uint32_t state = vectors_begin();
     *passed = size->rounds(c, c->number, twos) & ((1u << rounds) - 1);
     vectors_end(state);
     return true;
