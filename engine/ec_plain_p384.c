@@ -7,6 +7,7 @@
 const struct cm_ecway cm_ec_plain_p384 = {
     .name = "64-bit words",
     .curve = &CURVE,
+    .level = CM_CPU_PLAIN,
     .width = WIDTH,
     .table = TABLE_OCTETS,
     .work = work_octets,

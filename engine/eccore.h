@@ -241,7 +241,7 @@ CORE void take_scalars(const struct work *w, cm_num *scalar, uint32_t count)
             even[i] = make_odd(&scalar[at < count ? at : count - 1], odd[i]);
         }
         for (int i = 0; i <= CM_EC_WORDS; i++)
-            w->scalar[v][i] = v_gather(odd, i);
+            w->scalar[v][i] = v_gather(&odd[0][i], CM_EC_WORDS + 1);
         w->even[v] = m_from(even);
     }
     cm_secret_wipe(odd, sizeof odd);

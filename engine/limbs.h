@@ -11,7 +11,7 @@ enum {
 };
 
 /* What columns are sums of. */
-enum sum { SQUARE, PRODUCT, REDUCTION, SUMS };
+enum mont_sum { SQUARE, PRODUCT, REDUCTION, SUMS };
 
 static const uint64_t limb_mask = (UINT64_C(1) << 52) - 1;
 

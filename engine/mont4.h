@@ -28,13 +28,6 @@ static inline void set_starts(uint64_t start[SUMS][COLUMNS], int limbs)
         }
 }
 
-/* Sixteen registers: ten columns, a and two constants; b is fetched anew for each row. */
-INLINE void add_row(vec *acc, limb a, const limb *b, int from)
-{
-    __asm__ volatile("" ::: "memory");
-    UNROLL for (int j = from; j < BLOCK; j++) add_both(&acc[j], a, b[j]);
-}
-
 /* The limbs of BLOCK columns; the last carry goes into the next column. */
 INLINE void carry_on(vec *acc, limb *out)
 {

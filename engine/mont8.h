@@ -18,12 +18,6 @@ static inline void set_starts(uint64_t start[SUMS][COLUMNS], int limbs)
     (void) limbs;
 }
 
-INLINE void add_row(vec *acc, limb a, const limb *b, int from)
-{
-    UNROLL for (int j = from; j < BLOCK; j++) add_low(&acc[j], a, b[j]);
-    UNROLL for (int j = from; j < BLOCK; j++) add_high(&acc[j + 1], a, b[j]);
-}
-
 /* Each limb makes the lowest column that is left a multiple of 2^52. */
 INLINE void quotient_block(vec acc[2 * BLOCK], const limb *m, const limb *inverse, limb *q)
 {
@@ -32,8 +26,8 @@ INLINE void quotient_block(vec acc[2 * BLOCK], const limb *m, const limb *invers
     UNROLL for (int r = 0; r < BLOCK; r++)
     {
         vec digit = v_set(0);
-        add_low(&digit, acc[r], k0); /* which takes the lowest 52 bits */
-        add_row(acc + r, digit, m, 0);
+        add_low(&digit, l_cut(acc[r]), k0);
+        add_row(acc + r, digit, m, 0, BLOCK);
         acc[r + 1] = v_add(acc[r + 1], v_shr(acc[r], 52));
         q[r] = digit;
     }

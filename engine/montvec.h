@@ -9,7 +9,6 @@
  * mont8.h and mont4.h bring vec8.h or vec4.h, and define before:
  *
  *   start_at             what a column starts from
- *   add_row              acc[j] += low, acc[j + 1] += high half of a * b[j] for BLOCK > j >= from
  *   quotient_block       BLOCK limbs of the quotient
  *
  * Limbs lie in vectors, least significant first. Products are summed up column by column,
@@ -33,22 +32,22 @@ struct mont {
 /* acc[i + j] += a[i] * b[j], low and high halves, for BLOCK limbs by BLOCK. */
 INLINE void add_block(vec acc[2 * BLOCK], const limb *a, const limb *b)
 {
-    UNROLL for (int i = 0; i < BLOCK; i++) add_row(acc + i, a[i], b, 0);
+    UNROLL for (int i = 0; i < BLOCK; i++) add_row(acc + i, a[i], b, 0, BLOCK);
 }
 
 /* The same of a with itself, each product of two different limbs once. */
 INLINE void add_triangle(vec acc[2 * BLOCK], const limb *a)
 {
-    UNROLL for (int i = 0; i < BLOCK; i++) add_row(acc + i, a[i], a, i + 1);
+    UNROLL for (int i = 0; i < BLOCK; i++) add_row(acc + i, a[i], a, i + 1, BLOCK);
 }
 
-INLINE void begin(const struct mont *c, enum sum of, vec acc[2 * BLOCK])
+INLINE void begin(const struct mont *c, enum mont_sum of, vec acc[2 * BLOCK])
 {
     UNROLL for (int r = 0; r < 2 * BLOCK; r++) acc[r] = start_at(&c->start[of][r]);
 }
 
 /* On to the columns from `to` on. */
-INLINE void move_on(const struct mont *c, enum sum of, int to, vec acc[2 * BLOCK])
+INLINE void move_on(const struct mont *c, enum mont_sum of, int to, vec acc[2 * BLOCK])
 {
     UNROLL for (int r = 0; r < BLOCK; r++)
     {

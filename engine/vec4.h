@@ -180,6 +180,11 @@ INLINE limb l_low(vec a)
     return l_of(v_and(a, v_set(limb_mask)));
 }
 
+INLINE limb l_cut(vec a)
+{
+    return l_low(a);
+}
+
 /* The number; and its representation, to compare. */
 INLINE vec l_number(limb a)
 {
@@ -242,6 +247,13 @@ INLINE void add_both(vec *acc, limb a, limb b)
 
     add_bits(&acc[1], high);
     add_bits(&acc[0], low_half(a, b, high));
+}
+
+/* Sixteen registers: they are a, two constants and ten columns, so that b is fetched anew for each row. */
+INLINE void add_row(vec *acc, limb a, const limb *b, int from, int to)
+{
+    __asm__ volatile("" ::: "memory");
+    UNROLL for (int j = from; j < to; j++) add_both(&acc[j], a, b[j]);
 }
 
 /* Rounds towards zero, nothing traps. Compilers know nothing of it: what computes in between is called by

@@ -10,10 +10,10 @@
  * AVX-512 IFMA. vec4.h offers the same for four.
  *
  *   vec, limb, mask      64 bits of each lane; 52 bits as a factor; an answer of each lane
- *   l_of, l_low          a factor of what is below 2^52, and of the lowest 52 bits
+ *   l_of, l_low, l_cut   a factor of what is below 2^52, and of the lowest 52 bits
  *   v_start              what a sum of so many low and high halves starts from
  *   add_low, add_high    acc += the low or the high half of a * b: below 2^52 both
- *   add_both             both, acc[0] and acc[1]
+ *   add_both, add_row    both, to acc[0] and acc[1], for one b and for several
  *   vectors_begin, _end  around all arithmetic, outside of inline functions' callers
  */
 enum { LANES = 8 };
@@ -187,6 +187,12 @@ INLINE limb l_low(vec a)
     return v_and(a, v_set(limb_mask));
 }
 
+/* The lowest 52 bits as a factor: products take no others. */
+INLINE limb l_cut(vec a)
+{
+    return a;
+}
+
 /* The number; and its representation, to compare. */
 INLINE vec l_number(limb a)
 {
@@ -232,6 +238,13 @@ INLINE void add_both(vec *acc, limb a, limb b)
 {
     add_low(&acc[0], a, b);
     add_high(&acc[1], a, b);
+}
+
+/* The same for a and each of b[from] ... b[to - 1]. */
+INLINE void add_row(vec *acc, limb a, const limb *b, int from, int to)
+{
+    UNROLL for (int j = from; j < to; j++) add_low(&acc[j], a, b[j]);
+    UNROLL for (int j = from; j < to; j++) add_high(&acc[j + 1], a, b[j]);
 }
 
 static inline uint32_t vectors_begin(void)
