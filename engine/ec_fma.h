@@ -27,6 +27,33 @@ INLINE vec choose(const uint64_t *words, vec v)
     return r[0];
 }
 
+/* Lane i gets what lane i + 1, or i + 2, has. */
+INLINE void turn(const struct element *a, bool two, struct element *out)
+{
+    UNROLL for (int i = 0; i < LIMBS; i++) out->l[i] =
+        two ? _mm256_permute4x64_epi64(a->l[i], 0x4e) : _mm256_permute4x64_epi64(a->l[i], 0x39);
+}
+
+/* One inversion for the product of all lanes, in 64-bit words: it is a chain of squarings, each of which
+ * would wait here for all of the last one's columns. */
+CORE void invert_lanes(struct element *a)
+{
+    struct element next, pair, others, all;
+    cm_num words[LANES];
+
+    turn(a, false, &next);
+    fe_mul(a, &next, &pair);
+    turn(&pair, true, &others);
+    fe_mul(&pair, &others, &all);
+    fe_mul(&next, &others, &others);
+    fe_to_words(&all, words);
+    FEW.invert(&words[0]);
+    for (int i = 1; i < LANES; i++)
+        memcpy(words[i], words[0], sizeof words[i]);
+    fe_from_words(words, &all);
+    fe_mul(&all, &others, a);
+}
+
 /* What ec_vec.h computes, rounded as vec4.h wants it. */
 static __attribute__((noinline)) void fma_fill(const struct cm_ecpoint *point, void *table)
 {

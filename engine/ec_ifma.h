@@ -7,6 +7,7 @@
 enum { WIDTH = 7 };
 
 #include "engine/ec_vec.h"
+#include "engine/ecinvert.h"
 
 /* The lowest four bits choose in registers, two bits between them. */
 INLINE vec choose(const uint64_t *words, vec v)

@@ -5,6 +5,7 @@
 
 /* ec_p256.h - what ec_vec.h wants to know of P-256. */
 #define CURVE cm_p256
+#define FEW cm_ec_few_p256
 #define CURVE_BITS 256
 #define LIMBS 5
 #define QUOTIENT 0x1

@@ -5,6 +5,7 @@
 
 /* ec_p384.h - what ec_vec.h wants to know of P-384. */
 #define CURVE cm_p384
+#define FEW cm_ec_few_p384
 #define CURVE_BITS 384
 #define LIMBS 8
 #define QUOTIENT 0x100000001

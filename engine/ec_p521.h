@@ -5,6 +5,7 @@
 
 /* ec_p521.h - what ec_vec.h wants to know of P-521. */
 #define CURVE cm_p521
+#define FEW cm_ec_few_p521
 #define CURVE_BITS 521
 #define LIMBS 11
 #define QUOTIENT 0x1

@@ -133,6 +133,7 @@ static inline void fe_broadcast(const struct element *a, uint32_t lane, struct e
     *out = *a;
 }
 
+#include "engine/ecinvert.h"
 #include "engine/ecsum.h"
 
 static void load_buckets(uint64_t *const *at, struct jacobian *out)
@@ -244,6 +245,16 @@ static bool multiples(int width, struct cm_ecpoint *out)
     free(odd);
     free(product);
     return ok;
+}
+
+static void invert(cm_num *a)
+{
+    struct element e;
+
+    enter(*a, &e);
+    fe_invert(&e, &e);
+    fe_to_words(&e, a);
+    cm_secret_wipe(&e, sizeof e);
 }
 
 static bool combine(const struct cm_ecjac place[CM_EC_PLACES], struct cm_ecpoint *out)

@@ -16,4 +16,4 @@ const struct cm_ecway cm_ec_plain_p521 = {
     .weigh = weigh,
 };
 
-const struct cm_ecfew cm_ec_few_p521 = { .multiples = multiples, .combine = combine };
+const struct cm_ecfew cm_ec_few_p521 = { .multiples = multiples, .combine = combine, .invert = invert };

@@ -57,11 +57,12 @@ extern const struct cm_ecway cm_ec_fma_p256, cm_ec_fma_p384, cm_ec_fma_p521;
 /* One number at a time, in 64-bit words. */
 extern const struct cm_ecway cm_ec_plain_p256, cm_ec_plain_p384, cm_ec_plain_p521;
 
-/* What is done once, or once a batch: the points for fill, and the sum of place[j] * 32^j. */
+/* What is done once, or for few numbers: the points for fill, and the sum of place[j] * 32^j. */
 struct cm_ecfew {
     /* windows * 2^(width - 1) points; false: out of memory */
     bool (*multiples)(int width, struct cm_ecpoint *out);
     bool (*combine)(const struct cm_ecjac place[CM_EC_PLACES], struct cm_ecpoint *out); /* false: infinity */
+    void (*invert)(cm_num *a);                                                          /* modulo p; 0 of 0 */
 };
 
 extern const struct cm_ecfew cm_ec_few_p256, cm_ec_few_p384, cm_ec_few_p521;
