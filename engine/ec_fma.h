@@ -4,7 +4,7 @@
 #include "engine/vec4.h"
 
 /* ec_fma.h - ec_vec.h for four numbers side by side by AVX2 and FMA; windows of 6 bits, of 32 entries. */
-enum { WIDTH = 6 };
+enum { WIDTH = 6, SHIFTS_ARE_FASTER = 1 };
 
 #include "engine/ec_vec.h"
 

@@ -4,7 +4,7 @@
 #include "engine/vec8.h"
 
 /* ec_ifma.h - ec_vec.h for eight numbers side by side by AVX-512 IFMA; windows of 7 bits, of 64 entries. */
-enum { WIDTH = 7 };
+enum { WIDTH = 7, SHIFTS_ARE_FASTER = 0 };
 
 #include "engine/ec_vec.h"
 #include "engine/ecinvert.h"

@@ -10,8 +10,8 @@
  *
  * Included before: vec8.h or vec4.h, and ec_p256.h, ec_p384.h or ec_p521.h, which define CURVE, CURVE_BITS,
  * LIMBS; fe_p, the limbs of p; fe_rr, R^2 mod p; QUOTIENT, -1/p modulo 2^52; and FOLD(r, q), which
- * takes q * p from the limbs r by shifts. Also WIDTH, the bits of a window, and choose(), which picks one
- * word of a table's for each lane.
+ * takes q * p from the limbs r by shifts. Also SHIFTS_ARE_FASTER, than products; WIDTH, the bits of a window,
+ * and choose(), which picks one word of a table's for each lane.
  *
  * Bounds (tests/ec_bounds.py derives them again). Limbs of an element are below 2^52, the last one
  * takes the rest. An operation's result is in (0, 2.6 p): fold() subtracts one less p than the
@@ -74,16 +74,30 @@ INLINE bool is_factor(int j)
     return QUOTIENT != 1 || fe_p_plus_one[j] != 0;
 }
 
+/* Are these products shifts? Limbs of p + 1 are 0, a power of two or a difference of two. */
+enum { SHIFTS = QUOTIENT == 1 && SHIFTS_ARE_FASTER };
+
+/* The lower power of a difference; 0: it is none. */
+INLINE uint64_t taken_off(int j)
+{
+    const uint64_t f = fe_p_plus_one[j], lowest = f & (0 - f);
+
+    return f == lowest ? 0 : lowest;
+}
+
+/* With shifts: what a column would owe is lent to it by the next one. */
 INLINE vec start_of_reduction(int i)
 {
-    uint64_t low = 0, high = 0;
+    uint64_t low = 0, high = 0, lent = 0;
 
     UNROLL for (int j = 0; j < LIMBS; j++)
     {
         low += is_factor(j) && i - j >= 0 && i - j < LIMBS;
         high += is_factor(j) && i - 1 - j >= 0 && i - 1 - j < LIMBS;
+        lent += taken_off(j) != 0 && i >= j && i < 2 * LIMBS - 1 ? UINT64_C(1) << 52 : 0;
+        lent -= taken_off(j) != 0 && i > j;
     }
-    return v_set(v_start(low, high));
+    return v_set(SHIFTS ? lent : v_start(low, high));
 }
 
 INLINE vec start_of_product(int i)
@@ -91,28 +105,49 @@ INLINE vec start_of_product(int i)
     return v_set(v_start(pairs(i), pairs(i - 1)));
 }
 
+/* acc += q * f * 2^52j for the limb f of p + 1. */
+INLINE void add_shifts(vec *acc, vec q, int j)
+{
+    const uint64_t off = taken_off(j), on = fe_p_plus_one[j] + off;
+
+    acc[j] = v_add(acc[j], v_and(v_shl(q, __builtin_ctzll(on)), v_set(limb_mask)));
+    acc[j + 1] = v_add(acc[j + 1], v_shr(q, 52 - __builtin_ctzll(on)));
+    if (off != 0) {
+        acc[j] = v_sub(acc[j], v_and(v_shl(q, __builtin_ctzll(off)), v_set(limb_mask)));
+        acc[j + 1] = v_sub(acc[j + 1], v_shr(q, 52 - __builtin_ctzll(off)));
+    }
+}
+
+/* acc += q * p, or q * (p + 1), for a q of the lowest 52 bits. */
+INLINE void add_multiple(vec *acc, vec q)
+{
+    limb p[LIMBS];
+
+    UNROLL for (int j = 0; j < LIMBS; j++) p[j] = l_set(QUOTIENT == 1 ? fe_p_plus_one[j] : fe_p[j]);
+    if (QUOTIENT != 1) {
+        add_row(acc, l_cut(q), p, 0, LIMBS);
+        return;
+    }
+    UNROLL for (int j = 0; j < LIMBS; j++)
+    {
+        if (is_factor(j) && SHIFTS)
+            add_shifts(acc, v_and(q, v_set(limb_mask)), j);
+        else if (is_factor(j))
+            add_both(&acc[j], l_cut(q), p[j]);
+    }
+}
+
 /* One limb of Montgomery's quotient: makes column acc[0] a multiple of 2^52, and hands it on. Where
  * the quotient is the column itself, acc + q * p = (acc - q) + q * (p + 1), and p + 1 has few limbs. */
 INLINE void reduce_step(vec *acc)
 {
-    limb q = l_cut(acc[0]), p[LIMBS];
-
-    UNROLL for (int j = 0; j < LIMBS; j++) p[j] = l_set(QUOTIENT == 1 ? fe_p_plus_one[j] : fe_p[j]);
+    vec q = acc[0];
 
     if (QUOTIENT != 1) {
-        vec digit = v_set(v_start(1, 0));
-        add_low(&digit, q, l_set(QUOTIENT & limb_mask));
-        q = l_cut(digit);
+        q = v_set(v_start(1, 0));
+        add_low(&q, l_cut(acc[0]), l_set(QUOTIENT & limb_mask));
     }
-    if (QUOTIENT != 1) {
-        add_row(acc, q, p, 0, LIMBS);
-    } else {
-        UNROLL for (int j = 0; j < LIMBS; j++)
-        {
-            if (is_factor(j))
-                add_both(&acc[j], q, p[j]);
-        }
-    }
+    add_multiple(acc, q);
     acc[1] = v_add(acc[1], v_shr(acc[0], 52));
 }
 
