@@ -8,8 +8,16 @@ enum { WIDTH = 6, SHIFTS_ARE_FASTER = 1 };
 
 #include "engine/ec_vec.h"
 
-/* The lowest two bits choose in registers, of four words as eight halves; the others between them: a lane's
- * sign picks. */
+/* r[i] = the sign of a lane of `second` ? r[2i + 1] : r[2i] */
+INLINE void halve(vec *r, int n, vec second)
+{
+    const __m256d sign = _mm256_castsi256_pd(second);
+
+    UNROLL for (int i = 0; i < n; i++) r[i] = _mm256_castpd_si256(
+        _mm256_blendv_pd(_mm256_castsi256_pd(r[2 * i]), _mm256_castsi256_pd(r[2 * i + 1]), sign));
+}
+
+/* The lowest two bits choose in registers, of four words as eight halves; the other three between them. */
 INLINE vec choose(const uint64_t *words, vec v)
 {
     const vec half = v_shl(v_and(v, v_set(3)), 1),
@@ -18,12 +26,9 @@ INLINE vec choose(const uint64_t *words, vec v)
 
     UNROLL for (int i = 0; i < ENTRIES / 4; i++) r[i] =
         _mm256_permutevar8x32_epi32(v_load(words + 4 * i), halves);
-    UNROLL for (int bit = 2; bit < WIDTH - 1; bit++)
-    {
-        const __m256d sign = _mm256_castsi256_pd(v_shl(v, 63 - bit));
-        UNROLL for (int i = 0; i < ENTRIES >> (bit + 1); i++) r[i] = _mm256_castpd_si256(
-            _mm256_blendv_pd(_mm256_castsi256_pd(r[2 * i]), _mm256_castsi256_pd(r[2 * i + 1]), sign));
-    }
+    halve(r, 4, v_shl(v, 63 - 2));
+    halve(r, 2, v_shl(v, 63 - 3));
+    halve(r, 1, v_shl(v, 63 - 4));
     return r[0];
 }
 
