@@ -85,7 +85,7 @@ INLINE uint64_t taken_off(int j)
     return f == lowest ? 0 : lowest;
 }
 
-/* With shifts: what a column would owe is lent to it by the next one. */
+/* With shifts: what a column would owe, 2^52 at most, is lent to it by the next one. */
 INLINE vec start_of_reduction(int i)
 {
     uint64_t low = 0, high = 0, lent = 0;

@@ -61,6 +61,12 @@ def check_constants(c, p):
     demand(value(c.rr) == r * r % p, "fe_rr")
     demand(c.quotient == -pow(p, -1, LIMB) % LIMB, "QUOTIENT")
     demand(value(c.fold) == -p, "FOLD takes q * p")
+    if c.quotient == 1:  # products by shifts: limbs are 0, a power of two or a difference of two
+        for x in c.p_plus_one:
+            off = 0 if x & (x - 1) == 0 else x & -x
+            demand((x + off) & (x + off - 1) == 0, "a limb of p + 1 is no difference of powers")
+            # A column owes a low part, a high one of the step before, and what it lends; 2^52 are lent to it.
+            demand(off == 0 or (LIMB - off) + (off - 1) + 1 <= LIMB, "a column owes more than it is lent")
 
 
 # --- bounds --------------------------------------------------------------------------------------------------------
@@ -116,8 +122,8 @@ def product(c, p, a, b):
     """The range of fe_mul's result, for operands whose limbs the multiply-adds take whole."""
     for x in (a, b):
         demand(x.least >= 0 and all(0 <= limb[0] and limb[1] < LIMB for limb in x.limbs), "an operand's limb is cut off")
-    # A column: LIMBS low and LIMBS high parts of the product, as many of the quotient's, and a carry.
-    demand(4 * c.limbs * LIMB + 2**12 < 2**64, "a column runs over")
+    # A column: LIMBS low and LIMBS high parts of the product, as many of the quotient's, what is lent, and a carry.
+    demand((4 * c.limbs + 1) * LIMB + 2**12 < 2**64, "a column runs over")
     r = LIMB**c.limbs
     return normal(c, 0, (a.most * b.most + (r - 1) * p) // r)
 
