@@ -10,6 +10,7 @@
  *   audit.c         threads, the cutting of the manifest into chunks of rows
  *   audit_rows.c    one chunk: its rows are parsed, read in large pieces, judged
  *   audit_set.c     what only the whole fleet shows: repeats, gaps, counts
+ *   audit_device.c  a row against what the request makes of its device
  *   audit_asked.c   a row against the request and the journal's commits
  *   audit_journal.c the journal against run.json and the manifest
  *   audit_books.c   serial prefixes and signatures against burned.ndjson

@@ -1,6 +1,5 @@
 #include "cli/audit_asked.h"
 
-#include "engine/pattern.h"
 #include "io/journalread.h"
 
 struct cm_asked {
@@ -12,6 +11,7 @@ struct cm_asked {
     uint64_t start, mac_base;
     char (*prefix)[2 * CM_SERIAL_PREFIX]; /* of committed ones, as hex, ascending */
     size_t prefixes;
+    struct cm_audit_device device;
 };
 
 static int compare_prefixes(const void *a, const void *b)
@@ -44,7 +44,7 @@ static void read_id_pattern(struct cm_asked *asked, const json_t *request)
 
     asked->start = start > 0 ? (uint64_t) start : 0;
     asked->mac_base = mac != NULL ? strtoull(mac, NULL, 16) : 0;
-    asked->has_id = pattern != NULL && cm_pattern_parse(pattern, false, &asked->id, NULL) == CM_OK &&
+    asked->has_id = pattern != NULL && cm_pattern_parse(pattern, false, NULL, &asked->id, NULL) == CM_OK &&
                     !cm_pattern_uses(&asked->id, CM_PIECE_UUID) &&
                     (mac != NULL || !cm_pattern_uses(&asked->id, CM_PIECE_MAC));
 }
@@ -63,6 +63,7 @@ cm_err cm_asked_open(const struct cm_fleet *fleet, struct cm_asked **out, struct
     asked->not_before = json_string_value(json_object_get(request, "not_before"));
     asked->not_after = json_string_value(json_object_get(request, "not_after"));
     read_id_pattern(asked, request);
+    cm_audit_device_read(request, &asked->device);
     const cm_err rc = list_prefixes(asked, err);
     if (rc != CM_OK)
         cm_asked_close(asked);
@@ -122,4 +123,10 @@ void cm_asked_check(const struct cm_asked *asked, const struct cm_row *row, cm_a
     for (size_t i = 0; i < CM_COUNT(checks); i++)
         if (checks[i].wrong)
             report(arg, checks[i].what);
+    cm_audit_device_check(&asked->device, row, report, arg);
+}
+
+struct cm_span cm_asked_san(const struct cm_asked *asked, const struct cm_row *row, uint8_t *buf)
+{
+    return cm_audit_device_san(&asked->device, row, buf);
 }

@@ -216,6 +216,7 @@ static void judge(struct cm_audit_lane *lane, struct cm_audit_slot *s)
 {
     const bool keyed = has_key(lane, s);
     const struct cm_row *row = &s->row;
+    uint8_t san[CM_AUDIT_SAN_MAX];
     const struct cm_evidence ev = {
         .facts = { .device_id = row->device_id,
                    .subject = row->subject,
@@ -234,6 +235,7 @@ static void judge(struct cm_audit_lane *lane, struct cm_audit_slot *s)
                    .chain_sha256 = row->chain.sha256,
                    .key_xxh3 = keyed ? row->key.xxh3 : NULL,
                    .key_sha256 = keyed ? row->key.sha256 : NULL,
+                   .san = cm_asked_san(lane->audit->asked, row, san),
                    .der = lane->audit->run->der,
                    .may_outlive_ca = lane->audit->run->may_outlive_ca },
         .chain = s->stored[CM_FLEET_CHAINS],

@@ -2,6 +2,7 @@
 #include "cli/cores.h"
 #include "cli/msg.h"
 #include "engine/cainit.h"
+#include "engine/keymake.h"
 #include "io/file.h"
 #include "io/ring.h"
 
@@ -159,7 +160,7 @@ static void look_crypto(struct report *r)
         char topic[32];
         (void) snprintf(topic, sizeof topic, "%s", alg->name);
         if (cm_cainit_probe(alg, &err) == CM_OK) {
-            say(r, OK, topic, "keys can be made");
+            say(r, OK, topic, "keys can be made; arithmetic by %s", cm_keymaker_arithmetic(alg));
             working++;
         } else {
             say(r, NOTE, topic, "%s", err.what);

@@ -12,6 +12,7 @@ static const char *const encodings[] = { "pem", "der", NULL };
 static const char *const ios[] = { "auto", "uring", "posix", NULL };
 static const char *const rsa_keygens[] = { "auto", "own", "libcrypto", NULL };
 static const char *const ecs[] = { "auto", "batch", "libcrypto", NULL };
+static const char *const list_formats[] = { "auto", "lines", "csv", "ndjson", NULL };
 static const char *const syncs[] = { "commit", "none", NULL };
 
 static const struct cm_arg args[] = {
@@ -27,7 +28,14 @@ static const struct cm_arg args[] = {
     { "start", CM_ARG_U64, OPT(start), 0, INT64_MAX, NULL, "N", "number of the first device; 1" },
     { "id-pattern", CM_ARG_STR, OPT(id_pattern), 0, 0, NULL, "PATTERN",
       "device ids of --count, with {seq} {seq:08} {seq:08x} {mac} {uuid}; SN{seq:08}" },
-    { "devices", CM_ARG_STR, OPT(devices), 0, 0, NULL, "FILE", "device ids, one a line, instead of --count" },
+    { "devices", CM_ARG_STR, OPT(devices), 0, 0, NULL, "FILE",
+      "a list instead of --count: ids one a line, CSV with a header row, or NDJSON" },
+    { "devices-format", CM_ARG_CHOICE, OPT(devices_format), 0, 0, list_formats, NULL,
+      "of the list; by its suffix, .csv, .ndjson or .jsonl, else lines" },
+    { "id-column", CM_ARG_STR, OPT(id_column), 0, 0, NULL, "NAME",
+      "the list's column with the device ids; id, device_id, serial or serial_number" },
+    { "skip-bad", CM_ARG_STR, OPT(skip_bad), 0, 0, NULL, "FILE",
+      "leave out rows that can't be used, and write them to FILE; such a list is refused" },
     { "mac-base", CM_ARG_STR, OPT(mac_base), 0, 0, NULL, "MAC",
       "{mac} of the first device; 00:00:00:00:00:00" },
     { "key", CM_ARG_STR, OPT(key), 0, 0, NULL, "ALG",
@@ -103,11 +111,12 @@ const struct cm_cmd cm_cmd_mint = {
     .name = "mint",
     .usage = "--ca FILE --ca-key FILE --out DIR (--count N | --devices FILE) --plaintext-keys [OPTIONS]",
     .summary = "mint a fleet: keys, certificates, bundles, manifest",
-    .notes =
-        "Placeholders: {id}, {seq}, {seq:08} (zero-padded), {seq:08x} (hex), {mac} (counted from\n"
-        "--mac-base), {uuid} (version 5, of the run and the number). SIGINT and SIGTERM end the run after\n"
-        "the devices in hand and leave a fleet that `certmill verify` accepts as far as it went;\n"
-        "`certmill resume DIR` mints the rest.",
+    .notes = "Placeholders: {id}, {seq}, {seq:08} (zero-padded), {seq:08x} (hex), {mac} (counted from\n"
+             "--mac-base), {uuid} (version 5, of the run and the number), and {NAME} for each column of a\n"
+             "list, also in the profile; every column goes into the manifest's attributes. SIGINT and "
+             "SIGTERM end the run after\n"
+             "the devices in hand and leave a fleet that `certmill verify` accepts as far as it went;\n"
+             "`certmill resume DIR` mints the rest.",
     .args = args,
     .args_count = CM_COUNT(args),
     .opts_size = sizeof(struct cm_mint_opts),

@@ -13,7 +13,7 @@ static cm_err describe(const struct cm_profile_text *item, char *buf, size_t cap
     const char *found = NULL;
     cm_err rc = CM_OK;
 
-    CM_TRY(cm_profile_open(item->name, cm_span_str(item->text), &p, err));
+    CM_TRY(cm_profile_open(item->name, cm_span_str(item->text), NULL, &p, err));
     rc = cm_profile_pattern(p, "description", buf, cap, &found, err);
     cm_profile_close(p);
     CM_TRY(rc);

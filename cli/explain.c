@@ -2,9 +2,9 @@
 
 #include "cli/amount.h"
 #include "cli/estimate.h"
+#include "cli/explain_devices.h"
 #include "cli/msg.h"
 #include "io/ring.h"
-#include "io/source_list.h"
 
 #include <jansson.h>
 
@@ -35,24 +35,10 @@ static void when_text(cm_when t, char out[24])
     out[w.len] = '\0';
 }
 
-/* The first device's id, for a look. */
-static void first_id(const struct cm_mint_plan *p, char out[CM_PATTERN_OUT + 1])
+static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e, const struct how *h)
 {
-    struct cm_values v;
-    size_t len = 0;
-
-    if (p->o->devices != NULL)
-        len = cm_source_list_first(p->source, out);
-    else if (cm_source_count_at(p->source, 0, out, &v, NULL) == CM_OK)
-        len = v.id.len;
-    out[len] = '\0';
-}
-
-static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e, const struct how *h,
-                       const char *id)
-{
-    json_t *all = json_pack("{s:s s:s s:s s:i s:s}", "first_id", id, "key", p->pipeline.mint.key->name,
-                            "signature", cm_ca_sigalg(p->ca)->name, "batches", (int) p->batches, "io", h->io);
+    json_t *all = json_pack("{s:s s:s s:i s:s}", "key", p->pipeline.mint.key->name, "signature",
+                            cm_ca_sigalg(p->ca)->name, "batches", (int) p->batches, "io", h->io);
     json_t *more = cm_estimate_json(e);
 
     if (all == NULL || more == NULL || json_object_update(all, more) != 0) {
@@ -63,18 +49,18 @@ static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e
     return all;
 }
 
-static void print_request(const struct cm_mint_plan *p, const char *id)
+static void print_request(const struct cm_mint_plan *p)
 {
     char before[24], after[24];
 
     when_text(p->not_before, before);
     when_text(p->not_after, after);
     (void) printf("Nothing was written. This run would mint\n"
-                  "  devices      %llu, the first \"%s\"\n"
+                  "  devices      %llu\n"
                   "  keys         %s, signed with %s by %s\n"
                   "  profile      %s, subject %s%s%s\n"
                   "  validity     %s to %s\n",
-                  (unsigned long long) p->source->devices, id, p->pipeline.mint.key->name,
+                  (unsigned long long) p->source->devices, p->pipeline.mint.key->name,
                   cm_ca_sigalg(p->ca)->name, cm_ca_subject_text(p->ca), p->profile->name, p->subject_text,
                   p->san_text != NULL ? ", SAN " : "", p->san_text != NULL ? p->san_text : "", before, after);
 }
@@ -95,19 +81,36 @@ static void print_means(const struct cm_mint_plan *p, const struct cm_estimate *
                   cm_amount_time(&high, e->seconds_high), e->rate);
 }
 
+static cm_err print_json(const struct cm_mint_plan *p, const struct cm_estimate *e, const struct how *h,
+                         struct cm_error *err)
+{
+    json_t *const all = as_json(p, e, h);
+    const cm_err rc = all != NULL ? cm_explain_add_devices(p, all, err) : CM_OK;
+
+    if (rc != CM_OK) {
+        json_decref(all);
+        return rc;
+    }
+    return cm_msg_json(all, err);
+}
+
 cm_err cm_explain(struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err)
 {
     enum { MS = 1000, SAMPLES = 10 };
     struct cm_estimate e;
     struct how h;
-    char id[CM_PATTERN_OUT + 1];
 
-    first_id(p, id);
     look_how(p, &h);
     CM_TRY(cm_estimate_make(p, MS, SAMPLES, &e, err));
-    if (common->json)
-        return cm_msg_json(as_json(p, &e, &h, id), err);
-    print_request(p, id);
-    print_means(p, &e, &h);
-    return CM_OK;
+    if (common->json) {
+        CM_TRY(print_json(p, &e, &h, err));
+    } else {
+        print_request(p);
+        print_means(p, &e, &h);
+        CM_TRY(cm_explain_print_devices(p, err));
+    }
+    if (p->bad.count == 0)
+        return CM_OK;
+    *err = (struct cm_error) { .code = CM_E_FOUND }; /* told already */
+    return CM_E_FOUND;
 }

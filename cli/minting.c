@@ -305,14 +305,15 @@ static cm_err print_json(const struct cm_minting *m, cm_err rc, double cores, st
     const double n = (double) m->stats.committed, s = m->seconds > 0 ? m->seconds : 1e-9;
 
     json_t *all = json_pack(
-        "{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id", p->run_id_text,
-        "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc), "requested",
-        (json_int_t) p->source->devices, "devices", (json_int_t) in_force(m), "minted",
-        (json_int_t) m->stats.committed, "signatures", (json_int_t) m->stats.signatures, "bytes",
-        (json_int_t) m->stats.committed_bytes, "commits", (json_int_t) m->stats.commits, "seconds",
-        m->seconds, "cpu_seconds", m->cpu_seconds, "devices_per_second", n / s, "devices_per_second_per_core",
-        n / s / cores, "devices_per_cpu_second", m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers",
-        (int) p->pipeline.workers, "io", m->how, "io_note", m->why);
+        "{s:s s:s? s:s s:I s:I s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:i s:s s:s}", "run_id",
+        p->run_id_text, "out", m->dir_open ? m->dir.path : NULL, "state", state_of(m, rc), "requested",
+        (json_int_t) p->source->devices, "refused_rows", (json_int_t) p->bad.count, "devices",
+        (json_int_t) in_force(m), "minted", (json_int_t) m->stats.committed, "signatures",
+        (json_int_t) m->stats.signatures, "bytes", (json_int_t) m->stats.committed_bytes, "commits",
+        (json_int_t) m->stats.commits, "seconds", m->seconds, "cpu_seconds", m->cpu_seconds,
+        "devices_per_second", n / s, "devices_per_second_per_core", n / s / cores, "devices_per_cpu_second",
+        m->cpu_seconds > 0 ? n / m->cpu_seconds : 0, "workers", (int) p->pipeline.workers, "io", m->how,
+        "io_note", m->why);
     return cm_msg_json(cm_feeds_tell(p->feeds, all), err);
 }
 
@@ -352,26 +353,6 @@ static void print_advice(const struct cm_minting *m, cm_err rc)
                 durable(m) ? "durable" : "written", m->dir.path, m->dir.path);
 }
 
-static void notices(const struct cm_minting *m)
-{
-    if (m->common->quiet)
-        return;
-    if (m->dir_open)
-        cm_msg_note("private keys are written unencrypted (--plaintext-keys): whoever reads %s has them",
-                    m->dir.keys_path);
-    if (m->dir_open && !durable(m))
-        cm_msg_note("nothing is forced to disk (--sync none): a power cut may lose all of it");
-    const char *doubt = m->dir_open && durable(m) ? cm_file_system_doubt(m->dir.fd) : NULL;
-    if (doubt != NULL)
-        cm_msg_note("%s is on %s: it may not lock out other machines, or not keep what was synced",
-                    m->dir.path, doubt);
-    if (m->why[0] != '\0')
-        cm_msg_note("segments are written with blocking calls: %s", m->why);
-    if (!cm_ca_has_ski(m->plan.ca))
-        cm_msg_note(
-            "the CA certificate has no subject key identifier; the certificates name it by its key's hash");
-}
-
 /* --- attempts ------------------------------------------------------------- */
 
 static void measure(struct cm_minting *m)
@@ -409,26 +390,31 @@ static cm_err end(struct cm_minting *m, cm_err rc, struct cm_error *err)
         *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
         return CM_E_CLOSED;
     }
+    if (rc == CM_OK && m->rework == NULL)
+        rc = cm_badrows_conclude(&m->plan.bad, m->plan.o->skip_bad, err);
     return rc;
 }
 
 cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err)
 {
-    cm_signals_catch(); /* from now on there is something to end cleanly */
-    cm_err rc = open_new(m, err);
+    cm_signals_catch();                             /* from now on there is something to end cleanly */
+    cm_err rc = cm_badrows_sync(&m->plan.bad, err); /* a resume does not write them again */
 
+    if (rc == CM_OK)
+        rc = open_new(m, err);
     if (rc != CM_OK) {
         if (m->bundles != NULL)
             (void) m->bundles->ops->finish(m->bundles, NULL);
         undo(m);
         return rc;
     }
-    notices(m);
+    cm_minting_notices(m, durable(m));
     rc = run_pipeline(m, err);
     if (rc != CM_OK && m->stats.signatures == 0 && m->dir_open) {
         undo(m); /* nothing was signed: the same command may be given again */
         return rc;
     }
+    m->plan.bad.kept = true;
     return end(m, rc, err);
 }
 
@@ -480,7 +466,7 @@ cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *
     if (rc == CM_OK) /* it sees what supersedes what */
         rc = cm_feeds_start(m->plan.feeds, m->dir.path, m->common->quiet, err);
     if (rc == CM_OK) {
-        notices(m);
+        cm_minting_notices(m, durable(m));
         rc = rest ? run_pipeline(m, err) : complete(m, err);
     }
     return end(m, rc, err);

@@ -43,6 +43,8 @@ CM_MUST_CHECK cm_err cm_minting_begin(struct cm_minting *m, struct cm_error *err
 /* The rest of a run: m->dir is open and locked, `before` was read from it, the plan agrees with it. */
 CM_MUST_CHECK cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *before,
                                          struct cm_error *err);
+/* What a person should know of a run that begins. */
+void cm_minting_notices(const struct cm_minting *m, bool durable);
 void cm_minting_close(struct cm_minting *m);
 
 #endif

@@ -1,14 +1,13 @@
 #include "cli/mintplan.h"
 
 #include "cli/cafiles.h"
+#include "cli/mintsource.h"
 #include "engine/cainit.h"
 #include "engine/fips.h"
 #include "engine/ident.h"
 #include "engine/random.h"
-#include "io/source_list.h"
 #include "io/sys.h"
 
-#include <limits.h>
 #include <sys/statvfs.h>
 
 enum {
@@ -17,6 +16,7 @@ enum {
     COMMIT_MS = 1000,
     TREE_COMMIT_MS = 5000, /* a commit is a shard: few devices a second must not make many shards */
     COMMIT_DEVICES = 16384,
+    COMMIT_ROWS = 64 << 20, /* octets of rows with columns that a commit may hold */
 };
 
 /* They go into run.json and every row, which are UTF-8. */
@@ -50,8 +50,11 @@ static cm_err check_opts(const struct cm_mint_opts *o, struct cm_error *err)
     if (o->out != NULL && o->layout == CM_LAYOUT_NONE)
         CM_FAIL(err, CM_E_USAGE, "--layout none writes nothing, so --out makes no sense with it");
     if ((o->count == 0) == (o->devices == NULL))
-        CM_FAIL(err, CM_E_USAGE, "say which devices: --count N, or --devices FILE with one id a line%s",
+        CM_FAIL(err, CM_E_USAGE, "say which devices: --count N, or --devices FILE%s",
                 o->devices != NULL ? "; not both" : "");
+    if (o->devices == NULL && (o->devices_format != 0 || o->id_column != NULL || o->skip_bad != NULL))
+        CM_FAIL(err, CM_E_USAGE,
+                "--devices-format, --id-column and --skip-bad are about a list: say --devices FILE");
     if (o->devices != NULL && o->id_pattern != NULL)
         CM_FAIL(err, CM_E_USAGE,
                 "--id-pattern makes ids for --count; with --devices the ids come from the file");
@@ -142,7 +145,7 @@ static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
 
     CM_TRY(cm_profiles_load(which, &p->profile_text, err));
     CM_TRY(cm_profile_open(p->profile_text.name, cm_span(p->profile_text.text, p->profile_text.len),
-                           &p->profile, err));
+                           p->columns, &p->profile, err));
     CM_TRY(cm_profile_pattern(p->profile, "subject", p->subject_buf, sizeof p->subject_buf, &p->subject_text,
                               err));
     CM_TRY(cm_profile_pattern(p->profile, "san", p->san_buf, sizeof p->san_buf, &p->san_text, err));
@@ -152,13 +155,13 @@ static cm_err open_profile(struct cm_mint_plan *p, struct cm_error *err)
         p->san_text = p->o->san;
     if (p->subject_text == NULL)
         p->subject_text = "/CN={id}";
-    return cm_name_parse(p->subject_text, &p->name, err);
+    return cm_name_parse(p->subject_text, p->columns, &p->name, err);
 }
 
-static struct cm_certspec spec_of(const struct cm_mint_plan *p, const struct cm_keyalg *key)
+struct cm_certspec cm_mint_plan_spec(const struct cm_mint_plan *p)
 {
     return (struct cm_certspec) { .ca = p->ca,
-                                  .key = key,
+                                  .key = p->pipeline.mint.key,
                                   .profile = p->profile,
                                   .subject = &p->name,
                                   .san = p->san_text,
@@ -185,7 +188,8 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
     if (p->o->key_format == CM_KEYS_TRADITIONAL && key->family == CM_KEYFAM_ED25519)
         CM_FAIL(err, CM_E_USAGE, "Ed25519 keys have no traditional form; use --key-format pkcs8");
     CM_TRY(cm_profile_check(p->profile, key, cm_ca_sigalg(p->ca), err));
-    const struct cm_certspec spec = spec_of(p, key);
+    m->key = key;
+    const struct cm_certspec spec = cm_mint_plan_spec(p);
     CM_TRY(cm_tmpl_compile(&spec, &p->tmpl, err));
     *m = (struct cm_mint_conf) { .ca = p->ca,
                                  .key = key,
@@ -197,32 +201,10 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
                                  .key_format = (enum cm_key_format) p->o->key_format,
                                  .encoding = (enum cm_encoding) p->o->encoding,
                                  .mtime = p->now,
-                                 .run_id = p->run_id };
+                                 .run_id = p->run_id,
+                                 .columns = p->columns,
+                                 .bounds = p->columns != NULL ? &p->bounds : NULL };
     return CM_OK;
-}
-
-/* One device against profile, template and, where the chain has any, its name
- * constraints and extended key usages. */
-static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bool whole,
-                           struct cm_error *err)
-{
-    const struct cm_certspec spec = spec_of(p, p->pipeline.mint.key);
-
-    CM_TRY(cm_profile_check_id(p->profile, v->id, err));
-    CM_TRY(cm_tmpl_check(p->tmpl, v, err));
-    return whole || cm_ca_constrains_names(p->ca) ? cm_tmpl_check_under_ca(p->tmpl, &spec, v, err) : CM_OK;
-}
-
-static cm_err reserve_id(struct cm_mint_plan *p, struct cm_span id, struct cm_error *err)
-{
-    CM_TRY(cm_feeds_add(p->feeds, id, err));
-    return p->ledger != NULL ? cm_ledger_add(p->ledger, id, err) : CM_OK;
-}
-
-static cm_err check_listed(void *arg, const struct cm_values *v, struct cm_error *err)
-{
-    CM_TRY(check_device(arg, v, v->seq == 1, err));
-    return reserve_id(arg, v->id, err);
 }
 
 /* Begins the reservation of the run's ids; who makes the directory commits it. */
@@ -241,90 +223,12 @@ static cm_err open_ledger(struct cm_mint_plan *p, struct cm_error *err)
     return cm_ledger_begin(p->ledger, &claim, err);
 }
 
-static cm_err parse_mac(const char *text, uint64_t *out, struct cm_error *err)
-{
-    uint64_t mac = 0;
-    int digits = 0;
-
-    for (const char *c = text; *c != '\0'; c++) {
-        const char *hex = strchr("0123456789abcdef0123456789ABCDEF", *c);
-        if (hex != NULL && digits < 12) {
-            mac = mac << 4 | (uint64_t) ((hex - "0123456789abcdef0123456789ABCDEF") & 15);
-            digits++;
-        } else if ((*c != ':' && *c != '-') || digits % 2 != 0 || digits == 0 || digits == 12) {
-            digits = -1;
-            break;
-        }
-    }
-    if (digits != 12)
-        CM_FAIL(err, CM_E_USAGE, "--mac-base \"%.40s\" is not a MAC address; write 02:00:00:00:00:01", text);
-    *out = mac;
-    return CM_OK;
-}
-
-/* Ids of a counted run differ in their number only, so the first and the last
- * have the shortest and the longest of everything. */
-static cm_err check_counted(struct cm_mint_plan *p, struct cm_error *err)
-{
-    const uint64_t n = p->source->devices;
-    const bool every = cm_ca_constrains_names(p->ca);
-    char id[CM_PATTERN_OUT];
-    struct cm_values v;
-
-    for (uint64_t i = 0; i < n; i = every || i == n - 1 ? i + 1 : n - 1) {
-        CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
-        CM_TRY(cm_id_check(v.id, err));
-        CM_TRY(check_device(p, &v, i == 0, err));
-    }
-    for (uint64_t i = 0; i < n && (p->ledger != NULL || p->feeds != NULL); i++) {
-        CM_TRY(cm_source_count_at(p->source, i, id, &v, err));
-        CM_TRY(reserve_id(p, v.id, err));
-    }
-    return CM_OK;
-}
-
-/* The directory that --out lies in; a long list's sort spills there, which must have room anyway. */
-static void parent_of(const char *out, char dir[PATH_MAX])
+void cm_mint_plan_parent(const char *out, char dir[PATH_MAX])
 {
     const char *slash = out != NULL ? strrchr(out, '/') : NULL;
 
     (void) snprintf(dir, PATH_MAX, "%.*s", slash == NULL || slash == out ? 1 : (int) (slash - out),
                     slash == NULL ? "." : out);
-}
-
-static cm_err open_source(struct cm_mint_plan *p, struct cm_error *err)
-{
-    const struct cm_mint_opts *o = p->o;
-    char dir[PATH_MAX];
-    bool uses_mac = o->mac_base != NULL || (o->id_pattern != NULL && strstr(o->id_pattern, "{mac}") != NULL);
-
-    for (size_t i = 0; i < p->profile->marks; i++) /* subject and SAN of the options have marks, too */
-        uses_mac |= p->profile->mark[i].kind == CM_PIECE_MAC;
-    uses_mac |= strstr(p->subject_text, "{mac}") != NULL;
-    if (o->mac_base != NULL)
-        CM_TRY(parse_mac(o->mac_base, &p->mac_base, err));
-    if (o->devices != NULL) {
-        parent_of(o->out, dir);
-        const struct cm_source_list_conf conf = { .path = o->devices,
-                                                  .fold_case = o->layout == CM_LAYOUT_TREE,
-                                                  .mac_base = p->mac_base,
-                                                  .run_id = p->run_id,
-                                                  .hasher = &p->hasher,
-                                                  .spill_dir = dir,
-                                                  .check = check_listed,
-                                                  .check_arg = p };
-        return cm_source_list_open(&conf, &p->source, err);
-    }
-    struct cm_pattern id;
-    CM_TRY(cm_pattern_parse(o->id_pattern != NULL ? o->id_pattern : "SN{seq:08}", false, &id, err));
-    const struct cm_source_count_conf conf = { .id = &id,
-                                               .start = o->start,
-                                               .count = o->count,
-                                               .mac_base = p->mac_base,
-                                               .uses_mac = uses_mac,
-                                               .run_id = p->run_id };
-    CM_TRY(cm_source_count_open(&conf, &p->source, err));
-    return check_counted(p, err);
 }
 
 static cm_err open_row(struct cm_mint_plan *p, struct cm_error *err)
@@ -339,7 +243,8 @@ static cm_err open_row(struct cm_mint_plan *p, struct cm_error *err)
                                     .sig_alg = cm_ca_sigalg(p->ca)->name,
                                     .not_before = p->not_before,
                                     .not_after = p->not_after,
-                                    .layout = (enum cm_layout) p->o->layout };
+                                    .layout = (enum cm_layout) p->o->layout,
+                                    .columns = p->columns };
 
     return cm_row_texts_open(&run, &p->row, err);
 }
@@ -380,6 +285,15 @@ static cm_err open_pool(struct cm_mint_plan *p, struct cm_error *err)
     return rc;
 }
 
+/* The manifest's sink holds the rows of a commit in memory: with long rows, fewer of them. */
+static uint32_t commit_devices(const struct cm_mint_plan *p)
+{
+    const uint64_t most = CM_TUNE("commit_devices", COMMIT_DEVICES);
+    const uint64_t fit = COMMIT_ROWS / (p->batch.rows / p->batch.devices);
+
+    return (uint32_t) (p->columns == NULL || most < fit ? most : fit);
+}
+
 static cm_err set_pipeline(struct cm_mint_plan *p, struct cm_error *err)
 {
     cm_cores_look(&p->cores);
@@ -389,10 +303,9 @@ static cm_err set_pipeline(struct cm_mint_plan *p, struct cm_error *err)
     p->pipeline.pool = p->pool;
     p->pipeline.cpus = p->cores.cpu;
     p->pipeline.cpus_count = p->cores.count;
-    p->pipeline.commit =
-        (struct cm_commit_bounds) { .bytes = CM_TUNE("commit_bytes", COMMIT_BYTES),
-                                    .devices = (uint32_t) CM_TUNE("commit_devices", COMMIT_DEVICES),
-                                    .ms = (uint32_t) CM_TUNE("commit_ms", COMMIT_MS) };
+    p->pipeline.commit = (struct cm_commit_bounds) { .bytes = CM_TUNE("commit_bytes", COMMIT_BYTES),
+                                                     .devices = commit_devices(p),
+                                                     .ms = (uint32_t) CM_TUNE("commit_ms", COMMIT_MS) };
     if (p->o->layout == CM_LAYOUT_TREE) {
         /* A shard is a commit: it ends before a batch could take it past its bound. */
         const uint32_t shard = (uint32_t) CM_TUNE("shard_devices", CM_SHARD_DEVICES);
@@ -432,6 +345,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(set_provider(p, err));
     CM_TRY(set_identity(p, again, err));
     CM_TRY(open_ca(p, err));
+    CM_TRY(cm_mint_source_list(p, err));
     CM_TRY(open_profile(p, err));
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
@@ -439,7 +353,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     if (!o->explain) /* the source's ids are then asked for there, too */
         CM_TRY(cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), err));
     CM_TRY(open_ledger(p, err));
-    CM_TRY(open_source(p, err));
+    CM_TRY(cm_mint_source_open(p, again == NULL, err));
     CM_TRY(cm_feeds_checked(p->feeds, err));
     CM_TRY(check_signatures(p, err));
     p->source->done = again != NULL ? again->done : NULL;
@@ -451,6 +365,7 @@ void cm_mint_plan_close(struct cm_mint_plan *p)
 {
     cm_feeds_close(p->feeds);
     cm_ledger_close(p->ledger);
+    cm_badrows_close(&p->bad);
     cm_pool_close(p->pool);
     cm_row_texts_close(&p->row);
     if (p->source != NULL)
@@ -482,7 +397,7 @@ cm_err cm_mint_plan_check_room(const struct cm_mint_plan *p, struct cm_error *er
     char dir[PATH_MAX];
     struct statvfs fs;
 
-    parent_of(p->o->out, dir);
+    cm_mint_plan_parent(p->o->out, dir);
     if (statvfs(dir, &fs) != 0)
         return CM_OK; /* making the directory will tell better */
     const double room = (double) fs.f_bavail * (double) fs.f_frsize;

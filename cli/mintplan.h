@@ -1,12 +1,15 @@
 #ifndef CM_CLI_MINTPLAN_H
 #define CM_CLI_MINTPLAN_H
 
+#include "cli/badrows.h"
 #include "cli/cores.h"
 #include "cli/feeds.h"
 #include "cli/profiles.h"
 #include "engine/pipeline.h"
 #include "io/ledger.h"
 #include "io/sinks.h"
+
+#include <limits.h>
 
 /* mintplan.h - from the options of `mint` to everything that a run needs, with
  * every check that can be made before the first key, and before anything is
@@ -18,6 +21,8 @@ struct cm_mint_opts {
     const char *out, *keys_out;
     uint64_t count, start;
     const char *id_pattern, *devices, *mac_base;
+    int devices_format; /* enum cm_list_format */
+    const char *id_column, *skip_bad;
     const char *key, *profile, *subject, *san, *signature;
     uint32_t days;
     const char *not_after;
@@ -66,6 +71,10 @@ struct cm_mint_plan {
     uint64_t mac_base;
     struct cm_name name;
     struct cm_tmpl *tmpl;
+    const struct cm_listread *list;   /* of the source; NULL: by count */
+    const struct cm_columns *columns; /* of the list; NULL: none */
+    struct cm_column_bounds bounds;   /* where there are columns */
+    struct cm_badrows bad;            /* rows of the list that are left out */
     struct cm_source *source;
     struct cm_row_texts row;
     struct cm_cores cores;
@@ -86,6 +95,10 @@ void cm_mint_plan_close(struct cm_mint_plan *p);
  * what it needs and what there is. */
 CM_MUST_CHECK cm_err cm_mint_plan_check_room(const struct cm_mint_plan *p, struct cm_error *err);
 
+/* What the certificates are made of; key and profile are set. */
+struct cm_certspec cm_mint_plan_spec(const struct cm_mint_plan *p);
+/* The directory that `out` lies in; "." where it is NULL. */
+void cm_mint_plan_parent(const char *out, char dir[PATH_MAX]);
 /* Devices in a batch where memory that may be locked sets no bound. */
 uint32_t cm_mint_plan_batch(const struct cm_mint_plan *p);
 

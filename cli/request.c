@@ -51,6 +51,19 @@ static const char *ec(const struct cm_mint_conf *m)
     return m->keygen == CM_KEYGEN_OWN ? "batch" : "libcrypto";
 }
 
+/* Their names; null: there are none. */
+static json_t *columns_json(const struct cm_columns *columns)
+{
+    json_t *const all = columns != NULL ? json_array() : json_null();
+
+    for (size_t i = 0; columns != NULL && i < columns->count; i++)
+        if (json_array_append_new(all, json_string(columns->name[i])) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    return all;
+}
+
 static json_t *request_json(const struct cm_mint_plan *p)
 {
     const struct cm_mint_opts *o = p->o;
@@ -65,20 +78,23 @@ static json_t *request_json(const struct cm_mint_plan *p)
         cm_put_hex(&h, digest, sizeof digest);
     }
     (void) snprintf(mac, sizeof mac, "%012llx", (unsigned long long) p->mac_base);
-    return json_pack("{s:I s:s s:I s:s? s:s? s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? s:s? s:s s:s s:s "
-                     "s:s? s:s? s:s s:b s:s? s:s? s:b}",
-                     "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
-                     (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o),
-                     "list_sha256", hash[0] != '\0' ? hash : NULL, "mac_base",
-                     o->mac_base != NULL ? mac : NULL, "key", p->pipeline.mint.key->name, "profile",
-                     p->profile->name, "subject", p->subject_text, "san", p->san_text, "signature",
-                     cm_ca_sigalg(p->ca)->name, "not_before", before, "not_after", after, "lot", o->lot,
-                     "sku", o->sku, "order", o->order, "layout", layouts[o->layout], "key_format",
-                     key_formats[o->key_format], "encoding", encodings[o->encoding], "ledger",
-                     p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
-                     o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext",
-                     "may_outlive_ca", (int) o->allow_outlive_ca, "rsa_keygen", rsa_keygen(&p->pipeline.mint),
-                     "ec", ec(&p->pipeline.mint), "fips", (int) o->fips);
+    return json_pack(
+        "{s:I s:s s:I s:s? s:s? s:s? s:s? s:o s:I s:s? s:s s:s s:s s:s? s:s s:s s:s s:s? s:s? "
+        "s:s? s:s s:s s:s s:s? s:s? s:s s:b s:s? s:s? s:b}",
+        "devices", (json_int_t) p->source->devices, "source", p->source->ops->name, "start",
+        (json_int_t) (o->devices != NULL ? 1 : o->start), "id_pattern", id_pattern(o), "list_sha256",
+        hash[0] != '\0' ? hash : NULL, "list_format",
+        p->list != NULL ? cm_listread_format_name(p->list) : NULL, "id_column",
+        p->columns != NULL ? p->columns->name[p->columns->id] : NULL, "columns", columns_json(p->columns),
+        "refused_rows", (json_int_t) (p->list != NULL ? cm_source_list_refused(p->source) : 0), "mac_base",
+        o->mac_base != NULL ? mac : NULL, "key", p->pipeline.mint.key->name, "profile", p->profile->name,
+        "subject", p->subject_text, "san", p->san_text, "signature", cm_ca_sigalg(p->ca)->name, "not_before",
+        before, "not_after", after, "lot", o->lot, "sku", o->sku, "order", o->order, "layout",
+        layouts[o->layout], "key_format", key_formats[o->key_format], "encoding", encodings[o->encoding],
+        "ledger", p->ledger_public[0] != '\0' ? p->ledger_public : NULL, "keys_dir",
+        o->keys_out != NULL ? absolute(o->keys_out, keys) : NULL, "keys", "plaintext", "may_outlive_ca",
+        (int) o->allow_outlive_ca, "rsa_keygen", rsa_keygen(&p->pipeline.mint), "ec", ec(&p->pipeline.mint),
+        "fips", (int) o->fips);
 }
 
 static json_t *ca_json(const struct cm_mint_plan *p)
@@ -122,7 +138,8 @@ static bool is_kept(const struct cm_arg *arg)
 
 static bool is_path(const char *name, const char *value)
 {
-    static const char *const paths[] = { "ca", "ca-key", "ca-passphrase-file", "devices", "keys-out" };
+    static const char *const paths[] = { "ca",      "ca-key",   "ca-passphrase-file",
+                                         "devices", "keys-out", "skip-bad" };
 
     for (size_t i = 0; i < CM_COUNT(paths); i++)
         if (strcmp(name, paths[i]) == 0)
@@ -150,6 +167,14 @@ static json_t *feeds_json(const struct cm_mint_plan *p)
     return all;
 }
 
+/* What a list was read as, whatever it is called when it is read again. */
+static int choice_of(const struct cm_arg *arg, const struct cm_mint_plan *p)
+{
+    if (p->list != NULL && strcmp(arg->name, "devices-format") == 0)
+        return (int) cm_listread_format(p->list);
+    return *(const int *) (const void *) ((const char *) p->o + arg->offset);
+}
+
 static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *p)
 {
     const char *const at = (const char *) p->o + arg->offset;
@@ -162,7 +187,7 @@ static json_t *option_json(const struct cm_arg *arg, const struct cm_mint_plan *
     case CM_ARG_U64:
         return json_integer((json_int_t) * (const uint64_t *) (const void *) at);
     case CM_ARG_CHOICE:
-        return json_string(arg->choices[*(const int *) (const void *) at]);
+        return json_string(arg->choices[choice_of(arg, p)]);
     case CM_ARG_STR: {
         const char *text = *(const char *const *) (const void *) at;
         if (text != NULL && strcmp(arg->name, "ledger") == 0)

@@ -40,6 +40,7 @@ struct cm_facts {
     const char *chain_sha256;
     const char *key_xxh3; /* NULL, and key empty: the run wrote no keys */
     const char *key_sha256;
+    struct cm_span san;  /* what subjectAltName must hold: GeneralNames; data NULL: not known */
     bool der;            /* --encoding der: no PEM around */
     bool may_outlive_ca; /* --allow-outlive-ca was said */
 };

@@ -101,6 +101,8 @@ static void check_facts(struct cm_auditor *a, const struct cm_certread *c, const
     char text[64];
 
     check_subject(a, c);
+    if (row->san.data != NULL && !cm_span_eq(c->san, row->san))
+        cm_audit_finding(a, "certificate: its subjectAltName isn't what was asked");
     expect_hex(a, "serial", row->serial, cm_span(ids->serial, sizeof ids->serial));
     decimal(ids->serial, text);
     cm_audit_expect(a, "serial_dec", row->serial_dec, text);

@@ -40,7 +40,7 @@ enum { CM_SERIAL_LEN = 20, CM_SERIAL_PREFIX = 8, CM_SERIAL_RANDOM = 12 };
 struct cm_rec {
     uint64_t seq;
     uint64_t mac;
-    uint32_t id_off, id_len; /* in ids */
+    uint32_t id_off, id_len; /* in ids; the values of columns follow (source.h) */
     uint32_t chain_off, chain_len;
     uint32_t key_off, key_len;
     uint32_t row_off, row_len;   /* in rows, without the parts that the registrar puts in */

@@ -67,7 +67,7 @@ static cm_err plan_subject(const char *text, struct plan *plan, struct cm_error 
     struct cm_name name;
     struct cm_der d = cm_der(plan->subject, sizeof plan->subject);
 
-    CM_TRY(cm_name_parse(text, &name, err));
+    CM_TRY(cm_name_parse(text, NULL, &name, err));
     if (name.count == 0)
         CM_FAIL(err, CM_E_USAGE,
                 "--subject: a CA needs a name; write for example '/O=Acme/CN=Acme Device CA'");

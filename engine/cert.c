@@ -3,6 +3,7 @@
 #include "engine/ident.h"
 #include "engine/keyenc.h"
 #include "engine/pem.h"
+#include "engine/source.h"
 #include "engine/tarfmt.h"
 #include "engine/xxh.h"
 
@@ -28,6 +29,7 @@ struct cm_minter {
     /* The batch's first certificate, for cm_mint_end. */
     uint8_t first_tbs[CERT_MAX], first_sig[SIG_MAX];
     size_t first_tbs_len, first_sig_len;
+    struct cm_span column[CM_COLUMNS_MAX]; /* of the device at hand: views into the batch */
 };
 
 cm_err cm_minter_open(const struct cm_mint_conf *conf, struct cm_minter **out, struct cm_error *err)
@@ -78,11 +80,14 @@ cm_err cm_mint_begin(struct cm_minter *m, struct cm_batch *b, struct cm_error *e
 
 static struct cm_values values_of(struct cm_minter *m, const struct cm_batch *b, const struct cm_rec *rec)
 {
+    if (m->conf.columns != NULL)
+        cm_batch_values(b, rec, m->column, m->conf.columns->count);
     return (struct cm_values) { .id = cm_span(b->ids + rec->id_off, rec->id_len),
                                 .seq = rec->seq,
                                 .mac = rec->mac,
                                 .run_id = m->conf.run_id,
-                                .hasher = &m->hasher };
+                                .hasher = &m->hasher,
+                                .column = m->column };
 }
 
 /* Fills the TBS into m->tbs and signs it; the certificate ends up at the end of
@@ -223,9 +228,9 @@ static cm_err finish_one(struct cm_minter *m, struct cm_batch *b, uint32_t i, st
 {
     struct cm_rec *rec = &b->rec[i];
     const struct cm_values v = values_of(m, b, rec);
-    struct cm_row_device dev = { .seq = rec->seq, .id = v.id, .minted_at = b->minted_at };
+    struct cm_row_device dev = { .seq = rec->seq, .id = v.id, .minted_at = b->minted_at, .column = v.column };
     uint8_t ski[20] = { 0 };
-    char name[CM_ID_NAME_MAX], subject[CM_PATTERN_OUT * 4];
+    char name[CM_ID_NAME_MAX], subject[CM_NAME_TEXT];
     struct cm_writer n = cm_writer(name, sizeof name), s = cm_writer(subject, sizeof subject);
     struct cm_span cert = { 0 };
 

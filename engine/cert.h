@@ -21,8 +21,10 @@ struct cm_mint_conf {
     enum cm_layout layout;
     enum cm_key_format key_format;
     enum cm_encoding encoding;
-    int64_t mtime;         /* of archive entries: the start of the run */
-    const uint8_t *run_id; /* 16 octets */
+    int64_t mtime;                         /* of archive entries: the start of the run */
+    const uint8_t *run_id;                 /* 16 octets */
+    const struct cm_columns *columns;      /* of the device list; NULL: none, as the next */
+    const struct cm_column_bounds *bounds; /* of what its devices have there */
 };
 
 struct cm_minter;

@@ -16,27 +16,34 @@ static cm_err tbs_max(const struct cm_mint_conf *conf, struct cm_hasher *hasher,
                       struct cm_error *err)
 {
     static const uint8_t zeros[1024];
-    char id[CM_ID_MAX];
-    uint8_t buf[20480], text[CM_PATTERN_OUT * 4];
+    char quotes[CM_PATTERN_OUT];
+    struct cm_span column[CM_COLUMNS_MAX];
+    uint8_t buf[20480], text[CM_NAME_TEXT];
     struct cm_der d = cm_der(buf, sizeof buf);
     struct cm_writer w = cm_writer(text, sizeof text);
 
-    memset(id, '"', sizeof id); /* the one character that both subject text and row escape */
-    const struct cm_values v = { .id = cm_span(id, sizeof id),
+    memset(quotes, '"', sizeof quotes); /* the one character that both subject text and row escape */
+    for (size_t i = 0; i < CM_COLUMNS_MAX && conf->bounds != NULL; i++) {
+        const size_t len = conf->bounds->value[i]; /* longer ones don't stand in the certificate */
+        column[i] = cm_span(quotes, len < sizeof quotes ? len : sizeof quotes);
+    }
+    const struct cm_values v = { .id = cm_span(quotes, CM_ID_MAX),
                                  .seq = UINT64_MAX,
                                  .mac = (1ull << 48) - 1,
                                  .run_id = conf->run_id,
-                                 .hasher = hasher };
+                                 .hasher = hasher,
+                                 .column = column };
     const struct cm_tmpl_input in = { .values = &v,
                                       .serial = cm_span(zeros, CM_SERIAL_LEN),
                                       .spki = cm_span(zeros, cm_keyenc_spki_max(conf->key)),
                                       .ski = cm_span(zeros, 20) };
     cm_tmpl_emit(conf->tmpl, &in, &d);
-    cm_name_put_text(conf->subject, &v, &w);
+    if (conf->bounds == NULL)
+        cm_name_put_text(conf->subject, &v, &w);
     if (!cm_der_ok(&d) || !cm_writer_ok(&w))
         CM_FAIL(err, CM_E_LIMIT, "a certificate of this profile is larger than %zu octets", sizeof buf);
     *tbs = cm_der_len(&d);
-    *subject = w.len;
+    *subject = conf->bounds == NULL ? w.len : conf->bounds->subject;
     return CM_OK;
 }
 
@@ -71,9 +78,12 @@ cm_err cm_mint_plan(const struct cm_mint_conf *conf, uint32_t devices, struct cm
     if (conf->encoding == CM_ENCODE_PEM)
         key = cm_pem_len("RSA PRIVATE KEY", key);
     /* Each octet of id and subject text may take a backslash in the row. */
-    const size_t row = CM_ROW_FIXED + cm_row_texts_len(conf->row) + 2 * (3 * (size_t) CM_ID_MAX + subject);
+    const size_t packed = conf->bounds != NULL ? conf->bounds->packed : 0;
+    const size_t json = conf->bounds != NULL ? conf->bounds->json : 0;
+    const size_t row =
+        CM_ROW_FIXED + cm_row_texts_len(conf->row) + 2 * (3 * (size_t) CM_ID_MAX + subject) + json;
     *out = (struct cm_batch_plan) { .devices = devices,
-                                    .ids = devices * (size_t) CM_ID_MAX,
+                                    .ids = devices * (CM_ID_MAX + packed),
                                     .chain = image_max(conf, chain, devices),
                                     .keys = image_max(conf, key, devices),
                                     .rows = devices * row };

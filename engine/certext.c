@@ -135,6 +135,7 @@ static cm_err read_san(struct cm_span in, bool critical, struct cm_certread *c, 
     CM_TRY(cm_derread_take(&in, CM_TAG_SEQUENCE, "subjectAltName", &seq, NULL, err));
     if (seq.len == 0)
         CM_FAIL(err, CM_E_INPUT, "subjectAltName: empty");
+    c->san = seq;
     while (seq.len > 0) {
         CM_TRY(cm_derread_any(&seq, "subjectAltName", &tag, &name, NULL, err));
         CM_TRY(check_general_name(tag, name, err));

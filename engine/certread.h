@@ -41,6 +41,7 @@ struct cm_certread {
     struct cm_span aki;        /* keyIdentifier */
     struct cm_span aki_issuer; /* authorityCertIssuer: the GeneralNames' content */
     struct cm_span aki_serial; /* authorityCertSerialNumber, without a leading zero */
+    struct cm_span san;        /* subjectAltName: the GeneralNames' content */
     unsigned key_usage;        /* 0: no such extension */
     bool has_basic;            /* basicConstraints; it then says CA:FALSE */
     bool has_eku, has_san, san_critical;

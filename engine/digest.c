@@ -31,12 +31,18 @@ cm_err cm_digest_update(struct cm_digest *d, const void *data, size_t len, struc
     return CM_OK;
 }
 
-cm_err cm_digest_final(struct cm_digest *d, uint8_t out[32], struct cm_error *err)
+cm_err cm_digest_restart(struct cm_digest *d, struct cm_error *err)
 {
-    if (EVP_DigestFinal_ex(d->hasher.sha256_ctx, out, NULL) != 1 ||
-        EVP_DigestInit_ex2(d->hasher.sha256_ctx, NULL, NULL) != 1)
+    if (EVP_DigestInit_ex2(d->hasher.sha256_ctx, NULL, NULL) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "digest failed");
     return CM_OK;
+}
+
+cm_err cm_digest_final(struct cm_digest *d, uint8_t out[32], struct cm_error *err)
+{
+    if (EVP_DigestFinal_ex(d->hasher.sha256_ctx, out, NULL) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "digest failed");
+    return cm_digest_restart(d, err);
 }
 
 void cm_digest_close(struct cm_digest *d)

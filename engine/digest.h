@@ -14,6 +14,8 @@ CM_MUST_CHECK cm_err cm_digest_update(struct cm_digest *d, const void *data, siz
                                       struct cm_error *err);
 /* The digest of all so far; the stream starts again from nothing. */
 CM_MUST_CHECK cm_err cm_digest_final(struct cm_digest *d, uint8_t out[32], struct cm_error *err);
+/* Forgets what came so far. */
+CM_MUST_CHECK cm_err cm_digest_restart(struct cm_digest *d, struct cm_error *err);
 void cm_digest_close(struct cm_digest *d);
 
 #endif

@@ -59,9 +59,10 @@ static inline vec v_shr(vec a, int by)
     return a >> by;
 }
 
-static inline vec v_gather(uint64_t (*number)[CM_EC_WORDS + 1], int i)
+static inline vec v_gather(const uint64_t *word, int stride)
 {
-    return number[0][i];
+    (void) stride;
+    return *word;
 }
 
 static void fe_mul(const struct element *a, const struct element *b, struct element *out)
@@ -132,6 +133,7 @@ static inline void fe_broadcast(const struct element *a, uint32_t lane, struct e
     *out = *a;
 }
 
+#include "engine/ecinvert.h"
 #include "engine/ecsum.h"
 
 static void load_buckets(uint64_t *const *at, struct jacobian *out)
@@ -243,6 +245,16 @@ static bool multiples(int width, struct cm_ecpoint *out)
     free(odd);
     free(product);
     return ok;
+}
+
+static void invert(cm_num *a)
+{
+    struct element e;
+
+    enter(*a, &e);
+    fe_invert(&e, &e);
+    fe_to_words(&e, a);
+    cm_secret_wipe(&e, sizeof e);
 }
 
 static bool combine(const struct cm_ecjac place[CM_EC_PLACES], struct cm_ecpoint *out)

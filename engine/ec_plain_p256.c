@@ -7,6 +7,7 @@
 const struct cm_ecway cm_ec_plain_p256 = {
     .name = "64-bit words",
     .curve = &CURVE,
+    .level = CM_CPU_PLAIN,
     .width = WIDTH,
     .table = TABLE_OCTETS,
     .work = work_octets,
@@ -15,4 +16,4 @@ const struct cm_ecway cm_ec_plain_p256 = {
     .weigh = weigh,
 };
 
-const struct cm_ecfew cm_ec_few_p256 = { .multiples = multiples, .combine = combine };
+const struct cm_ecfew cm_ec_few_p256 = { .multiples = multiples, .combine = combine, .invert = invert };

@@ -1,3 +1,4 @@
+#include "engine/cpu.h"
 #include "engine/ecway.h"
 #include "engine/ossl.h"
 #include "engine/secret.h"
@@ -31,21 +32,33 @@ static const struct known {
 };
 
 #ifdef __x86_64__
-#define IFMA(way) (&(way))
+#define VECTORS(way) (&(way))
 #else
-#define IFMA(way) NULL
+#define VECTORS(way) NULL
 #endif
 
 static const struct curve {
     const struct cm_eccurve *curve;
     const struct cm_ecfew *few;
-    const struct cm_ecway *ifma, *plain;
-    bool plain_pays; /* docs/speed.md: libcrypto has assembly for P-256 */
+    const struct cm_ecway *way[3]; /* the fastest first */
+    bool plain_pays;               /* docs/speed.md: libcrypto has assembly for P-256 */
     const struct known *known;
 } curves[] = {
-    { &cm_p256, &cm_ec_few_p256, IFMA(cm_ec_ifma_p256), &cm_ec_plain_p256, false, &known[0] },
-    { &cm_p384, &cm_ec_few_p384, IFMA(cm_ec_ifma_p384), &cm_ec_plain_p384, true, &known[1] },
-    { &cm_p521, &cm_ec_few_p521, IFMA(cm_ec_ifma_p521), &cm_ec_plain_p521, true, &known[2] },
+    { &cm_p256,
+      &cm_ec_few_p256,
+      { VECTORS(cm_ec_ifma_p256), VECTORS(cm_ec_fma_p256), &cm_ec_plain_p256 },
+      false,
+      &known[0] },
+    { &cm_p384,
+      &cm_ec_few_p384,
+      { VECTORS(cm_ec_ifma_p384), VECTORS(cm_ec_fma_p384), &cm_ec_plain_p384 },
+      true,
+      &known[1] },
+    { &cm_p521,
+      &cm_ec_few_p521,
+      { VECTORS(cm_ec_ifma_p521), VECTORS(cm_ec_fma_p521), &cm_ec_plain_p521 },
+      true,
+      &known[2] },
 };
 
 /* A table in use. */
@@ -67,24 +80,17 @@ static const struct curve *curve_of(const struct cm_keyalg *alg)
     return NULL;
 }
 
-static bool has_ifma(void)
-{
-#ifdef __x86_64__
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512ifma");
-#else
-    return false;
-#endif
-}
-
 /* NULL: libcrypto's is as fast. */
 static const struct cm_ecway *best_way(const struct cm_keyalg *alg)
 {
     const struct curve *const c = curve_of(alg);
 
-    if (c == NULL)
-        return NULL;
-    return has_ifma() && c->ifma != NULL ? c->ifma : c->plain_pays ? c->plain : NULL;
+    for (size_t i = 0; c != NULL && i < CM_COUNT(c->way); i++) {
+        const struct cm_ecway *const way = c->way[i];
+        if (way != NULL && way->level <= cm_cpu_level() && (way->level > CM_CPU_PLAIN || c->plain_pays))
+            return way;
+    }
+    return NULL;
 }
 
 bool cm_ecbatch_pays(const struct cm_keyalg *alg)

@@ -20,6 +20,7 @@
  *   fe_broadcast         one lane's element in all lanes
  *   mask                 one answer for each lane: m_or, m_and, m_not, m_from, m_bits (bit i is lane i's)
  *   v_or, v_shl, v_shr, v_gather     words of the lanes' scalars
+ *   invert_lanes         a = 1/a in each lane; there is no 0
  *   find                 an entry of a window's table, constant time
  *
  * Fixed base. An odd scalar k below 2^(WIDTH * windows) has exactly one form
@@ -88,29 +89,8 @@ CORE void fe_copy(const struct element *a, struct element *out)
         out->l[i] = a->l[i];
 }
 
-/* out = a^(p-2) = 1/a; 0 of 0. The exponent is public. */
-CORE void fe_invert(const struct element *a, struct element *out)
-{
-    const struct cm_modulus *const p = CURVE.p;
-    struct element power[16], x;
-    int at = (CURVE.bits - 1) / 4 * 4;
-
-    fe_copy(a, &power[1]);
-    for (int i = 2; i < 16; i++)
-        fe_mul(&power[i - 1], a, &power[i]);
-    fe_copy(&power[cm_mod_minus_two(p, at / 64) >> (at % 64)], &x); /* the first digit is not 0 */
-    while (at > 0) {
-        at -= 4;
-        const uint64_t digit = cm_mod_minus_two(p, at / 64) >> (at % 64) & 15;
-        for (int i = 0; i < 4; i++)
-            fe_sqr(&x, &x);
-        if (digit != 0)
-            fe_mul(&x, &power[digit], &x);
-    }
-    fe_copy(&x, out);
-}
-
 /* Of the way: */
+CORE void invert_lanes(struct element *a);
 CORE void find(const uint64_t *table, vec u, struct sum *out);
 
 /* --- the fixed base -------------------------------------------------------------- */
@@ -145,20 +125,27 @@ CORE void mend_zeros(const struct work *w, uint32_t count, uint32_t vectors, str
     }
 }
 
-/* (x1, y1) += (x2, y2), by the inverse of x2 - x1. */
-CORE void add_one(const struct element *inverse, const struct sum *b, struct sum *a)
+/* (x1, y1) += (x2, y2) by the inverses of x2 - x1, for n <= CHAINS sums, which are independent: step by step
+ * for all, so that one fills the time that another waits. */
+CORE void add_some(const struct element *inverse, int n, const struct sum *b, struct sum *a)
 {
-    struct element slope, t;
+    struct element slope[CHAINS], x3[CHAINS];
 
-    fe_sub(&b->y, &a->y, &slope);
-    fe_mul(&slope, inverse, &slope);
-    fe_sqr(&slope, &t);
-    fe_sub(&t, &b->x, &t);
-    fe_sub(&t, &a->x, &t); /* x3 */
-    fe_sub(&a->x, &t, &a->x);
-    fe_mul(&slope, &a->x, &slope);
-    fe_sub(&slope, &a->y, &a->y);
-    fe_copy(&t, &a->x);
+    for (int i = 0; i < n; i++) {
+        fe_sub(&b[i].y, &a[i].y, &slope[i]);
+        fe_mul(&slope[i], &inverse[i], &slope[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        fe_sqr(&slope[i], &x3[i]);
+        fe_sub(&x3[i], &b[i].x, &x3[i]);
+        fe_sub(&x3[i], &a[i].x, &x3[i]);
+        fe_sub(&a[i].x, &x3[i], &a[i].x);
+    }
+    for (int i = 0; i < n; i++) {
+        fe_mul(&slope[i], &a[i].x, &slope[i]);
+        fe_sub(&slope[i], &a[i].y, &a[i].y);
+        fe_copy(&x3[i], &a[i].x);
+    }
 }
 
 /* sum[k] += entry[k] for so many of them; k belongs to vector k % vectors. */
@@ -179,15 +166,18 @@ CORE void add_all(const struct work *w, uint32_t count, uint32_t vectors)
         mend_zeros(w, count, vectors, run);
         fe_mul(&run[0], &run[1], &inverse);
     }
-    fe_invert(&inverse, &inverse);
+    invert_lanes(&inverse);
     struct element other = run[0];
     fe_mul(&inverse, &run[1], &run[0]);
     fe_mul(&inverse, &other, &run[1]);
-    for (uint32_t k = count; k-- > 0;) {
-        struct element *const r = &run[k % CHAINS];
-        fe_mul(r, &w->product[k], &inverse);
-        fe_mul(r, &w->difference[k], r);
-        add_one(&inverse, &w->entry[k], &w->sum[k]);
+    for (uint32_t end = count, n = 0; end > 0; end -= n) {
+        struct element each[CHAINS];
+        n = (end - 1) % CHAINS + 1; /* a multiple of CHAINS is left */
+        for (uint32_t k = end - n; k < end; k++)
+            fe_mul(&run[k % CHAINS], &w->product[k], &each[k % CHAINS]);
+        for (uint32_t k = end - n; k < end; k++)
+            fe_mul(&run[k % CHAINS], &w->difference[k], &run[k % CHAINS]);
+        add_some(each, (int) n, &w->entry[end - n], &w->sum[end - n]);
     }
 }
 
@@ -241,7 +231,7 @@ CORE void take_scalars(const struct work *w, cm_num *scalar, uint32_t count)
             even[i] = make_odd(&scalar[at < count ? at : count - 1], odd[i]);
         }
         for (int i = 0; i <= CM_EC_WORDS; i++)
-            w->scalar[v][i] = v_gather(odd, i);
+            w->scalar[v][i] = v_gather(&odd[0][i], CM_EC_WORDS + 1);
         w->even[v] = m_from(even);
     }
     cm_secret_wipe(odd, sizeof odd);

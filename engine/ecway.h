@@ -1,6 +1,7 @@
 #ifndef CM_ENGINE_ECWAY_H
 #define CM_ENGINE_ECWAY_H
 
+#include "engine/cpu.h"
 #include "engine/ecbatch.h"
 #include "engine/eccurve.h"
 #include "engine/ossl.h"
@@ -34,6 +35,7 @@ typedef uint8_t cm_ecweight[CM_EC_PLACES];
 struct cm_ecway {
     const char *name;
     const struct cm_eccurve *curve;
+    enum cm_cpu level;              /* that it takes */
     int width;                      /* bits of a window */
     size_t table;                   /* octets */
     size_t (*work)(uint32_t count); /* octets */
@@ -50,14 +52,17 @@ struct cm_ecway {
 
 /* Eight numbers side by side by the 52-bit multiply-adds of AVX-512 IFMA. */
 extern const struct cm_ecway cm_ec_ifma_p256, cm_ec_ifma_p384, cm_ec_ifma_p521;
+/* Four, by the fused multiply-adds of AVX2's processors. */
+extern const struct cm_ecway cm_ec_fma_p256, cm_ec_fma_p384, cm_ec_fma_p521;
 /* One number at a time, in 64-bit words. */
 extern const struct cm_ecway cm_ec_plain_p256, cm_ec_plain_p384, cm_ec_plain_p521;
 
-/* What is done once, or once a batch: the points for fill, and the sum of place[j] * 32^j. */
+/* What is done once, or for few numbers: the points for fill, and the sum of place[j] * 32^j. */
 struct cm_ecfew {
     /* windows * 2^(width - 1) points; false: out of memory */
     bool (*multiples)(int width, struct cm_ecpoint *out);
     bool (*combine)(const struct cm_ecjac place[CM_EC_PLACES], struct cm_ecpoint *out); /* false: infinity */
+    void (*invert)(cm_num *a);                                                          /* modulo p; 0 of 0 */
 };
 
 extern const struct cm_ecfew cm_ec_few_p256, cm_ec_few_p384, cm_ec_few_p521;

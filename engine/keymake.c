@@ -90,6 +90,11 @@ cm_err cm_keymaker_open(const struct cm_keyalg *alg, enum cm_keygen how, struct 
     return CM_OK;
 }
 
+const char *cm_keymaker_arithmetic(const struct cm_keyalg *alg)
+{
+    return alg->family == CM_KEYFAM_RSA ? cm_primetest_name(CM_WAY_BEST) : cm_ecbatch_name(alg);
+}
+
 void cm_keymaker_close(struct cm_keymaker *m)
 {
     if (m == NULL)

@@ -32,6 +32,8 @@ struct cm_keymaker;
 
 CM_MUST_CHECK cm_err cm_keymaker_open(const struct cm_keyalg *alg, enum cm_keygen how,
                                       struct cm_keymaker **out, struct cm_error *err);
+/* What computes an own maker's keys; for messages. */
+const char *cm_keymaker_arithmetic(const struct cm_keyalg *alg);
 /* So many more will be asked for: what is made many at a time need not make more. 0: not known. */
 void cm_keymaker_expect(struct cm_keymaker *m, uint32_t count);
 /* How many keys are made at a time at most; known from the first key on. 1: one by one. */

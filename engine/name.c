@@ -75,7 +75,8 @@ static cm_err take_part(const char *text, char part[CM_PATTERN_TEXT], const char
     return CM_OK;
 }
 
-cm_err cm_name_parse(const char *text, struct cm_name *out, struct cm_error *err)
+cm_err cm_name_parse(const char *text, const struct cm_columns *columns, struct cm_name *out,
+                     struct cm_error *err)
 {
     struct cm_name name = { .count = 0 };
 
@@ -93,7 +94,7 @@ cm_err cm_name_parse(const char *text, struct cm_name *out, struct cm_error *err
             CM_FAIL(err, CM_E_USAGE, "subject: \"%.60s\" is not of the form TYPE=value", part);
         *equals = '\0';
         CM_TRY(set_type(part, a, err));
-        CM_TRY(cm_pattern_parse(equals + 1, true, &a->field.text, err));
+        CM_TRY(cm_pattern_parse(equals + 1, true, columns, &a->field.text, err));
         if (a->field.text.count == 0)
             CM_FAIL(err, CM_E_USAGE, "subject: %s is empty", a->label);
         name.count++;

@@ -12,7 +12,7 @@
  * bounds on its length. "\/", "\+" and "\\" stand for the character; "/" alone
  * is the empty name.
  */
-enum { CM_NAME_ATTRS = 16 };
+enum { CM_NAME_ATTRS = 16, CM_NAME_TEXT = CM_PATTERN_OUT * 4 /* octets of a subject as text at most */ };
 
 struct cm_name_attr {
     char label[40];  /* as RFC 4514 text names it: "CN", or the dotted OID */
@@ -28,7 +28,9 @@ struct cm_name {
     size_t count;
 };
 
-CM_MUST_CHECK cm_err cm_name_parse(const char *text, struct cm_name *out, struct cm_error *err);
+/* columns: NULL where there are none. */
+CM_MUST_CHECK cm_err cm_name_parse(const char *text, const struct cm_columns *columns, struct cm_name *out,
+                                   struct cm_error *err);
 /* The whole Name, into a template under construction. */
 void cm_name_compile(const struct cm_name *n, struct cm_tmpl *t);
 /* The whole Name as DER, for these values. */

@@ -27,17 +27,38 @@ static bool parse_format(const char *f, size_t len, struct cm_piece *out)
     return len > 0 && i == len && width <= 20;
 }
 
-size_t cm_piece_parse(const char *text, struct cm_piece *out)
+/* Is the built-in's name that of a column which is something else? */
+static bool is_unclear(enum cm_piece_kind kind, const struct cm_columns *columns, size_t column)
+{
+    return columns != NULL && column < columns->count && (kind != CM_PIECE_ID || column != columns->id);
+}
+
+static size_t parse_column(struct cm_span name, size_t column, size_t len, struct cm_piece *out)
+{
+    if (!cm_column_is_placeholder(name))
+        return 0;
+    *out = (struct cm_piece) { .kind = CM_PIECE_COLUMN, .column = (uint16_t) column };
+    return len;
+}
+
+size_t cm_piece_parse(const char *text, const struct cm_columns *columns, struct cm_piece *out)
 {
     const char *end = strchr(text, '}');
     const size_t name_len = strcspn(text + 1, ":}");
+    const struct cm_span name = cm_span(text + 1, name_len);
+    const size_t column = cm_columns_find(columns, name);
+    const bool has_column = columns != NULL && column < columns->count;
 
     if (text[0] != '{' || end == NULL)
         return 0;
+    if (has_column && text[1 + name_len] == '}' && cm_span_eq(name, cm_span_str("mac")))
+        return parse_column(name, column, name_len + 2, out);
     for (size_t i = 0; i < CM_COUNT(placeholders); i++) {
         struct cm_piece p = { .kind = placeholders[i].kind };
-        if (strlen(placeholders[i].name) != name_len || memcmp(placeholders[i].name, text + 1, name_len) != 0)
+        if (!cm_span_eq(cm_span_str(placeholders[i].name), name))
             continue;
+        if (is_unclear(p.kind, columns, column))
+            return 0;
         if (text[1 + name_len] == ':') {
             const char *f = text + 2 + name_len;
             if (p.kind != CM_PIECE_SEQ || !parse_format(f, (size_t) (end - f), &p))
@@ -46,7 +67,38 @@ size_t cm_piece_parse(const char *text, struct cm_piece *out)
         *out = p;
         return (size_t) (end - text) + 1;
     }
-    return 0;
+    return has_column && text[1 + name_len] == '}' ? parse_column(name, column, name_len + 2, out) : 0;
+}
+
+const char *cm_piece_fault(const char *text, const struct cm_columns *columns, char *buf, size_t cap)
+{
+    const size_t name_len = text[0] == '{' ? strcspn(text + 1, ":}") : 0;
+    const size_t column = cm_columns_find(columns, cm_span(text + 1, name_len));
+    struct cm_writer w = cm_writer(buf, cap - 1);
+    size_t listed = 0;
+
+    if (name_len > 0 && text[1 + name_len] == '}' && columns != NULL && column < columns->count) {
+        const bool odd = !cm_column_is_placeholder(cm_span(text + 1, name_len));
+        (void) snprintf(buf, cap, "%.*s} is unclear: %s", (int) name_len + 1, text,
+                        odd ? "a column's name with { } : / \\ or + in it can't stand in braces; rename it"
+                            : "the list has a column of that name, too; rename it");
+        return buf;
+    }
+    const size_t line = strcspn(text, "\r\n");
+    (void) snprintf(
+        buf, cap,
+        "unknown placeholder at \"%.*s\"; there are {id}, {seq}, {seq:08}, {seq:08x}, {mac} and {uuid}",
+        line < 24 ? (int) line : 24, text);
+    w.len = strlen(buf);
+    for (size_t i = 0; columns != NULL && i < columns->count && w.len + 80 < w.cap; i++) {
+        if (!cm_column_is_placeholder(cm_span_str(columns->name[i])))
+            continue;
+        cm_put_str(&w, listed++ == 0 ? ", and of the list {" : ", {");
+        cm_put_str(&w, columns->name[i]);
+        cm_put_str(&w, "}");
+    }
+    buf[w.len] = '\0';
+    return buf;
 }
 
 static cm_err add_piece(struct cm_pattern *p, struct cm_piece piece, struct cm_error *err)
@@ -57,7 +109,8 @@ static cm_err add_piece(struct cm_pattern *p, struct cm_piece piece, struct cm_e
     return CM_OK;
 }
 
-cm_err cm_pattern_parse(const char *text, bool allow_id, struct cm_pattern *out, struct cm_error *err)
+cm_err cm_pattern_parse(const char *text, bool allow_id, const struct cm_columns *columns,
+                        struct cm_pattern *out, struct cm_error *err)
 {
     struct cm_pattern p = { .count = 0 };
     const size_t len = strlen(text);
@@ -70,13 +123,13 @@ cm_err cm_pattern_parse(const char *text, bool allow_id, struct cm_pattern *out,
         n = strcspn(text + i, "{}");
         piece.len = (uint16_t) n;
         if (n == 0) {
-            n = cm_piece_parse(text + i, &piece);
+            char why[320];
+            n = cm_piece_parse(text + i, columns, &piece);
             if (n == 0)
-                CM_FAIL(
-                    err, CM_E_USAGE,
-                    "pattern \"%.80s\": unknown placeholder at \"%.24s\"; there are {id}, {seq}, {seq:08}, "
-                    "{seq:08x}, {mac} and {uuid}",
-                    text, text + i);
+                CM_FAIL(err, CM_E_USAGE, "pattern \"%.80s\": %s", text,
+                        cm_piece_fault(text + i, columns, why, sizeof why));
+            piece.off = (uint16_t) (i + 1);
+            piece.len = (uint16_t) (n - 2);
             if (piece.kind == CM_PIECE_ID && !allow_id)
                 CM_FAIL(err, CM_E_USAGE, "pattern \"%.80s\" makes the id, so it can't use {id}", text);
         }
@@ -128,6 +181,9 @@ void cm_piece_put(const struct cm_piece *p, const char *text, const struct cm_va
         break;
     case CM_PIECE_UUID:
         put_uuid(w, v);
+        break;
+    case CM_PIECE_COLUMN:
+        cm_put_span(w, v->column[p->column]);
         break;
     }
 }

@@ -35,7 +35,7 @@ uint32_t cm_primegen_rounds(uint32_t bits)
 /* From where on a deeper sieve would cost more than it saves (measured: docs/speed.md). */
 static uint32_t sieve_limit(const struct cm_primegen *g)
 {
-    return g->bits == 1024 && cm_primetest_lanes(g->test) > 1 ? 1 << 17 : 1 << 18;
+    return g->bits == 1024 && cm_primetest_lanes(g->test) == CM_LANES_MAX ? 1 << 17 : 1 << 18;
 }
 
 cm_err cm_primegen_open(uint32_t bits, enum cm_way way, struct cm_primegen **out, struct cm_error *err)

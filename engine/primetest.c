@@ -1,3 +1,4 @@
+#include "engine/cpu.h"
 #include "engine/ossl.h"
 #include "engine/primetest_impl.h"
 
@@ -157,14 +158,49 @@ static void bignum_wipe(void *arg)
         BN_clear(all[i]);
 }
 
-static const struct cm_primetest_ops by_bignum = { .lanes = 1,
-                                                   .open = bignum_open,
-                                                   .close = bignum_close,
-                                                   .wipe = bignum_wipe,
-                                                   .filter = bignum_filter,
-                                                   .rounds = bignum_rounds };
+const struct cm_primetest_ops cm_primetest_bignum = { .lanes = 1,
+                                                      .open = bignum_open,
+                                                      .close = bignum_close,
+                                                      .wipe = bignum_wipe,
+                                                      .filter = bignum_filter,
+                                                      .rounds = bignum_rounds };
 
-/* --- either way --------------------------------------------------------------- */
+/* --- the ways ------------------------------------------------------------------ */
+
+#ifdef __x86_64__
+#define VECTORS(way) (&(way))
+#else
+#define VECTORS(way) (&cm_primetest_bignum)
+#endif
+
+static const struct way {
+    const char *name;
+    enum cm_cpu level; /* that it takes */
+    const struct cm_primetest_ops *ops;
+} ways[CM_WAYS] = {
+    [CM_WAY_IFMA] = { "AVX-512 IFMA", CM_CPU_IFMA, VECTORS(cm_primetest_ifma) },
+    [CM_WAY_FMA] = { "AVX2 and FMA", CM_CPU_FMA, VECTORS(cm_primetest_fma) },
+    [CM_WAY_BIGNUM] = { "libcrypto", CM_CPU_PLAIN, &cm_primetest_bignum },
+};
+
+bool cm_primetest_runs(enum cm_way way)
+{
+    return way == CM_WAY_BEST || cm_cpu_level() >= ways[way].level;
+}
+
+/* The first that runs here is the fastest; the last one always does. */
+static const struct way *find_way(enum cm_way way)
+{
+    for (int w = CM_WAY_IFMA; way == CM_WAY_BEST && w < CM_WAYS; w++)
+        if (cm_primetest_runs((enum cm_way) w))
+            way = (enum cm_way) w;
+    return &ways[way];
+}
+
+const char *cm_primetest_name(enum cm_way way)
+{
+    return find_way(way)->name;
+}
 
 cm_err cm_primetest_open(uint32_t bits, enum cm_way way, struct cm_primetest **out, struct cm_error *err)
 {
@@ -172,14 +208,10 @@ cm_err cm_primetest_open(uint32_t bits, enum cm_way way, struct cm_primetest **o
     struct cm_secret secret = { 0 };
     cm_err rc = CM_OK;
 
-    const struct cm_primetest_ops *const ifma = cm_primetest_ifma();
-
-    CM_ASSERT(bits == 1024 || bits == 1536 || bits == 2048);
+    CM_ASSERT((bits == 1024 || bits == 1536 || bits == 2048) && cm_primetest_runs(way));
     CM_TRY(cm_secret_init(&secret, sizeof *t, err));
     t = (struct cm_primetest *) (void *) secret.base;
-    *t = (struct cm_primetest) { .bits = bits,
-                                 .ops = way == CM_WAY_BEST && ifma != NULL ? ifma : &by_bignum,
-                                 .secret = secret };
+    *t = (struct cm_primetest) { .bits = bits, .ops = find_way(way)->ops, .secret = secret };
     rc = t->ops->open(bits, &t->way, err);
     if (rc != CM_OK) {
         cm_primetest_close(t);

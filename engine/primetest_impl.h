@@ -17,8 +17,8 @@ struct cm_primetest_ops {
                    uint32_t *passed);
 };
 
-/* NULL: not on this processor. */
-const struct cm_primetest_ops *cm_primetest_ifma(void);
+/* The last two exist on x86-64, for processors of the level that cpu.h names after them. */
+extern const struct cm_primetest_ops cm_primetest_bignum, cm_primetest_fma, cm_primetest_ifma;
 
 struct cm_primetest { /* lies in cm_secret memory */
     const struct cm_primetest_ops *ops;

@@ -84,14 +84,6 @@ static size_t step(struct syntax *s, const char *c)
     return 1;
 }
 
-/* How much of the line at c a message shows. */
-static int excerpt(const char *c)
-{
-    const size_t n = strcspn(c, "\r\n");
-
-    return n < 24 ? (int) n : 24;
-}
-
 /* Copies text to w with every placeholder replaced by its mark; of a whole profile
  * (is_file), those outside comments. */
 static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, struct cm_writer *w,
@@ -101,7 +93,7 @@ static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, s
 
     for (const char *c = text; *c != '\0';) {
         struct cm_piece piece = { .kind = CM_PIECE_TEXT };
-        char name[CM_MARK_LEN + 1];
+        char name[CM_MARK_LEN + 1], why[320];
         size_t len = is_file ? step(&syntax, c) : 1, index = 0;
 
         if (syntax.comment || (*c != '{' && *c != '}')) {
@@ -109,12 +101,10 @@ static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, s
             c += len;
             continue;
         }
-        len = cm_piece_parse(c, &piece);
+        len = cm_piece_parse(c, p->columns, &piece);
         if (len == 0)
-            CM_FAIL(err, CM_E_INPUT,
-                    "profile %s, line %u: unknown placeholder at \"%.*s\"; there are {id}, {seq}, "
-                    "{seq:08}, {seq:08x}, {mac} and {uuid}",
-                    p->name, line_of(text, c), excerpt(c), c);
+            CM_FAIL(err, CM_E_INPUT, "profile %s, line %u: %s", p->name, line_of(text, c),
+                    cm_piece_fault(c, p->columns, why, sizeof why));
         CM_TRY(intern_mark(p, c, len, piece, &index, err));
         mark_name(index, name);
         cm_put(w, name, CM_MARK_LEN);
@@ -126,8 +116,8 @@ static cm_err put_marked(struct cm_profile *p, const char *text, bool is_file, s
 static cm_err mark_text(struct cm_profile *p, const char *text, bool is_file, char **out,
                         struct cm_error *err)
 {
-    /* The shortest placeholder, {id}, grows to CM_MARK_LEN. */
-    const size_t cap = strlen(text) * (CM_MARK_LEN / 4) + 1;
+    /* The shortest placeholder, {a}, grows to CM_MARK_LEN. */
+    const size_t cap = strlen(text) * (CM_MARK_LEN / 3) + 1;
     char *buf = malloc(cap + 1);
     struct cm_writer w = cm_writer(buf, cap);
     cm_err rc = CM_OK;
@@ -259,7 +249,8 @@ static cm_err load(struct cm_profile *p, const char *text, struct cm_error *err)
     return read_days(p, text, err);
 }
 
-cm_err cm_profile_open(const char *name, struct cm_span text, struct cm_profile **out, struct cm_error *err)
+cm_err cm_profile_open(const char *name, struct cm_span text, const struct cm_columns *columns,
+                       struct cm_profile **out, struct cm_error *err)
 {
     struct cm_profile *p = NULL;
     char *copy = NULL;
@@ -276,6 +267,7 @@ cm_err cm_profile_open(const char *name, struct cm_span text, struct cm_profile 
         CM_FAIL(err, CM_E_NOMEM, "no memory for profile %.80s", name);
     }
     (void) snprintf(p->name, sizeof p->name, "%s", name);
+    p->columns = columns;
     rc = load(p, copy, err);
     free(copy);
     if (rc != CM_OK) {

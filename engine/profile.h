@@ -26,17 +26,18 @@ enum { CM_PROFILE_MARKS = 32, CM_MARK_LEN = 12, CM_PROFILE_TEXT_MAX = 65536 };
 struct cm_profile {
     char name[64];
     CONF *conf;
-    struct cm_piece mark[CM_PROFILE_MARKS]; /* what each mark stands for */
-    char mark_text[CM_PROFILE_MARKS][24];   /* as the user wrote it: "{seq:08}" */
+    const struct cm_columns *columns;                         /* of the device list, borrowed; NULL: none */
+    struct cm_piece mark[CM_PROFILE_MARKS];                   /* what each mark stands for */
+    char mark_text[CM_PROFILE_MARKS][CM_COLUMN_NAME_MAX + 3]; /* as the user wrote it: "{seq:08}" */
     size_t marks;
     uint32_t days; /* 0: none said */
 };
 
-/* name is for messages and the manifest. CM_E_INPUT with the line for an unknown
+/* name is for messages and the manifest; columns may be NULL. CM_E_INPUT with the line for an unknown
  * key of [profile], and the nearest known one; for an unknown placeholder; for
  * what libcrypto's parser refuses. */
-CM_MUST_CHECK cm_err cm_profile_open(const char *name, struct cm_span text, struct cm_profile **out,
-                                     struct cm_error *err);
+CM_MUST_CHECK cm_err cm_profile_open(const char *name, struct cm_span text, const struct cm_columns *columns,
+                                     struct cm_profile **out, struct cm_error *err);
 void cm_profile_close(struct cm_profile *p); /* NULL accepted */
 
 /* A value of [profile] with its placeholders back in place; NULL when absent. */

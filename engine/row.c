@@ -48,6 +48,44 @@ void cm_put_serial_dec(struct cm_writer *w, const uint8_t serial[CM_SERIAL_LEN])
         cm_put_dec(w, chunk[top], 9);
 }
 
+/* Octets of that. */
+static size_t json_len(struct cm_span text)
+{
+    size_t len = text.len;
+
+    for (size_t i = 0; i < text.len; i++) {
+        const uint8_t c = text.data[i];
+        len += c < 0x20 ? 5 : c == '"' || c == '\\';
+    }
+    return len;
+}
+
+size_t cm_row_attributes_len(const struct cm_columns *columns, const struct cm_span *value)
+{
+    size_t len = 2;
+
+    for (size_t i = 0; i < columns->count; i++)
+        len += json_len(cm_span_str(columns->name[i])) + json_len(value[i]) + (i > 0 ? 6 : 5);
+    return len;
+}
+
+static void put_label(const char *name, bool first, struct cm_writer *w)
+{
+    cm_put_str(w, first ? "\"" : "\",\"");
+    cm_put_json(w, cm_span_str(name));
+    cm_put_lit(w, "\":\"");
+}
+
+void cm_row_put_attributes(const struct cm_columns *columns, const struct cm_span *value, struct cm_writer *w)
+{
+    cm_put_lit(w, "{");
+    for (size_t i = 0; i < columns->count; i++) {
+        put_label(columns->name[i], i == 0, w);
+        cm_put_json(w, value[i]);
+    }
+    cm_put_str(w, columns->count > 0 ? "\"}" : "}");
+}
+
 static void put_optional(struct cm_writer *w, const char *key, const char *value)
 {
     cm_put_lit(w, "\"");
@@ -68,6 +106,28 @@ static void put_string(struct cm_writer *w, const char *key, const char *value)
     cm_put_lit(w, "\":\"");
     cm_put_json(w, cm_span_str(value));
     cm_put_lit(w, "\"");
+}
+
+/* The names of the columns, escaped once. */
+static cm_err open_labels(const struct cm_columns *columns, struct cm_row_texts *t, struct cm_error *err)
+{
+    uint8_t buf[CM_COLUMN_NAME_MAX * 2 + 8]; /* names hold no control characters */
+
+    if (columns == NULL || columns->count == 0)
+        return CM_OK;
+    t->label = calloc(columns->count, sizeof *t->label);
+    for (size_t i = 0; t->label != NULL && i < columns->count; i++) {
+        struct cm_writer w = cm_writer(buf, sizeof buf);
+        put_label(columns->name[i], i == 0, &w);
+        CM_ASSERT(cm_writer_ok(&w));
+        t->label[i] = (struct cm_row_label) { strndup((const char *) buf, w.len), w.len };
+        t->labels++;
+        if (t->label[i].text == NULL)
+            break;
+    }
+    if (t->labels < columns->count || t->label[t->labels - 1].text == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for the names of %zu columns", columns->count);
+    return CM_OK;
 }
 
 static char *keep(const struct cm_writer *w)
@@ -123,12 +183,19 @@ cm_err cm_row_texts_open(const struct cm_row_run *run, struct cm_row_texts *out,
         CM_FAIL(err, CM_E_USAGE, "lot, sku, order and profile name together are longer than %zu octets",
                 sizeof buf);
     }
-    *out = t;
-    return CM_OK;
+    const cm_err rc = open_labels(run->columns, &t, err);
+    if (rc != CM_OK)
+        cm_row_texts_close(&t);
+    else
+        *out = t;
+    return rc;
 }
 
 void cm_row_texts_close(struct cm_row_texts *t)
 {
+    for (size_t i = 0; i < t->labels; i++)
+        free(t->label[i].text);
+    free(t->label);
     free(t->head);
     free(t->after_id);
     free(t->after_cert_id);
@@ -205,7 +272,12 @@ void cm_row_render(const struct cm_row_texts *t, const struct cm_row_device *dev
     put_blob(t, &dev->key, dev->id_name, ".key", w);
     cm_put_lit(w, ",\"minted_at\":\"");
     cm_put_rfc3339(w, dev->minted_at);
-    cm_put_lit(w, "\",\"attributes\":{},\"superseded_by\":null}\n");
+    cm_put_lit(w, "\",\"attributes\":{");
+    for (size_t i = 0; i < t->labels; i++) {
+        cm_put(w, t->label[i].text, t->label[i].len);
+        cm_put_json(w, dev->column[i]);
+    }
+    cm_put_str(w, t->labels > 0 ? "\"},\"superseded_by\":null}\n" : "},\"superseded_by\":null}\n");
     rec->row_off = (uint32_t) start;
     rec->row_len = (uint32_t) (w->len - start);
 }

@@ -2,6 +2,7 @@
 #define CM_ENGINE_ROW_H
 
 #include "engine/batch.h"
+#include "engine/columns.h"
 #include "engine/when.h"
 
 /* row.h - renders manifest rows (docs/formats.md, "Manifest rows").
@@ -21,10 +22,16 @@ struct cm_row_run {
     const char *key_alg, *sig_alg;
     cm_when not_before, not_after;
     enum cm_layout layout;
+    const struct cm_columns *columns; /* NULL: the list has none */
 };
 
 struct cm_row_texts {
     char *head, *after_id, *after_cert_id, *algs, *times; /* malloced */
+    struct cm_row_label {
+        char *text; /* malloced: what stands in front of the value of a column */
+        size_t len;
+    } * label;
+    size_t labels;
     enum cm_layout layout;
 };
 
@@ -50,6 +57,7 @@ struct cm_row_device {
     const uint8_t *ski; /* 20 octets, or NULL */
     cm_when minted_at;
     struct cm_row_blob chain, key;
+    const struct cm_span *column; /* a value for each column of the run */
 };
 
 /* Appends the row to w and fills the row fields of rec. */
@@ -58,6 +66,12 @@ void cm_row_render(const struct cm_row_texts *t, const struct cm_row_device *dev
 /* Copies the row of rec to w with the places of its bundle and key put in. */
 void cm_row_place(const struct cm_batch *b, const struct cm_rec *rec, enum cm_layout layout,
                   struct cm_writer *w);
+
+/* Octets of what these columns and values make of a row's "attributes", braces included. */
+size_t cm_row_attributes_len(const struct cm_columns *columns, const struct cm_span *value);
+/* {"column":"value",…} */
+void cm_row_put_attributes(const struct cm_columns *columns, const struct cm_span *value,
+                           struct cm_writer *w);
 
 /* RFC 8259 string contents: escapes '"', '\' and control characters. */
 void cm_put_json(struct cm_writer *w, struct cm_span text);

@@ -7,7 +7,8 @@
 
 /* source.h - where the devices of a run come from.
  *
- * A source fills batches with ids (and seq, mac), in order, each device once.
+ * A source fills batches with ids (and seq, mac, the values of a list's columns), in
+ * order, each device once.
  * Implementations: source_count.c (--count) here, io/source_list.c (--devices).
  *
  *  Threads   next is called by one worker at a time (the pipeline locks).
@@ -49,5 +50,9 @@ CM_MUST_CHECK cm_err cm_source_count_at(struct cm_source *s, uint64_t index, cha
 
 /* Appends one record to the batch: false when it is full. For implementations. */
 bool cm_batch_add(struct cm_batch *b, struct cm_span id, uint64_t seq, uint64_t mac);
+/* The values of its columns, right behind: false when they don't fit. */
+bool cm_batch_add_values(struct cm_batch *b, const struct cm_span *value, size_t count);
+/* They again: views into the batch. */
+void cm_batch_values(const struct cm_batch *b, const struct cm_rec *rec, struct cm_span *out, size_t count);
 
 #endif

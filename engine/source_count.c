@@ -9,18 +9,6 @@ struct count_source {
     struct cm_hasher hasher;
 };
 
-bool cm_batch_add(struct cm_batch *b, struct cm_span id, uint64_t seq, uint64_t mac)
-{
-    if (b->count == b->cap || id.len > b->plan.ids - b->ids_len)
-        return false;
-    memcpy(b->ids + b->ids_len, id.data, id.len);
-    b->rec[b->count++] = (struct cm_rec) {
-        .seq = seq, .mac = mac, .id_off = (uint32_t) b->ids_len, .id_len = (uint32_t) id.len
-    };
-    b->ids_len += id.len;
-    return true;
-}
-
 cm_err cm_source_count_at(struct cm_source *base, uint64_t index, char id_buf[CM_PATTERN_OUT],
                           struct cm_values *out, struct cm_error *err)
 {

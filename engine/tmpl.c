@@ -315,26 +315,62 @@ const char *cm_tmpl_text_fault(enum cm_charset set, struct cm_span s, size_t *ch
     return fault != NULL ? fault : form_fault(set, s);
 }
 
+/* "column "a", "b": " in front of what is wrong with a field that is made of them. */
+static const char *columns_of(const struct cm_pattern *p, char *buf, size_t cap)
+{
+    struct cm_writer w = cm_writer(buf, cap - 3);
+    bool any = false;
+
+    for (size_t i = 0; i < p->count; i++) {
+        const struct cm_piece *const piece = &p->piece[i];
+        if (piece->kind != CM_PIECE_COLUMN || w.len + piece->len + 12 > w.cap)
+            continue;
+        cm_put_str(&w, any ? ", \"" : "column \"");
+        cm_put(&w, p->text + piece->off, piece->len);
+        cm_put_byte(&w, '"');
+        any = true;
+    }
+    memcpy(buf + w.len, any ? ": " : "", any ? 3 : 1);
+    return buf;
+}
+
+/* An empty value leaves a hole in the field, even where other text stands around it. */
+static cm_err check_columns(const struct cm_field *f, const struct cm_values *v, struct cm_error *err)
+{
+    for (size_t i = 0; i < f->text.count; i++) {
+        const struct cm_piece *const p = &f->text.piece[i];
+        if (p->kind == CM_PIECE_COLUMN && v->column[p->column].len == 0)
+            CM_FAIL(err, CM_E_INPUT, "column \"%.*s\": it is empty, and %s needs it", (int) p->len,
+                    f->text.text + p->off, f->label);
+    }
+    return CM_OK;
+}
+
 static cm_err check_field(const struct cm_field *f, const struct cm_values *v, struct cm_error *err)
 {
-    char buf[CM_PATTERN_OUT], shown[100];
+    char buf[CM_PATTERN_OUT], shown[100], from[120];
     struct cm_writer w = cm_writer(buf, sizeof buf);
     const char *fault = NULL;
     size_t chars = 0;
 
+    CM_TRY(check_columns(f, v, err));
     cm_pattern_put(&f->text, v, &w);
     if (!cm_writer_ok(&w))
-        CM_FAIL(err, CM_E_INPUT, "%s is longer than %d octets", f->label, CM_PATTERN_OUT);
+        CM_FAIL(err, CM_E_INPUT, "%s%s is longer than %d octets", columns_of(&f->text, from, sizeof from),
+                f->label, CM_PATTERN_OUT);
     const struct cm_span s = cm_span(buf, w.len);
     fault = cm_tmpl_text_fault(f->charset, s, &chars);
     if (fault != NULL)
-        CM_FAIL(err, CM_E_INPUT, "%s \"%s\" holds %s", f->label, cm_printable(s, shown, sizeof shown), fault);
+        CM_FAIL(err, CM_E_INPUT, "%s%s \"%s\" holds %s", columns_of(&f->text, from, sizeof from), f->label,
+                cm_printable(s, shown, sizeof shown), fault);
     if (chars < f->min)
-        CM_FAIL(err, CM_E_INPUT, "%s \"%s\" is %s: at least %u characters are needed", f->label,
-                cm_printable(s, shown, sizeof shown), chars == 0 ? "empty" : "too short", f->min);
+        CM_FAIL(err, CM_E_INPUT, "%s%s \"%s\" is %s: at least %u characters are needed",
+                columns_of(&f->text, from, sizeof from), f->label, cm_printable(s, shown, sizeof shown),
+                chars == 0 ? "empty" : "too short", f->min);
     if (f->max != 0 && chars > f->max)
-        CM_FAIL(err, CM_E_INPUT, "%s \"%s\" has %zu characters; X.520 allows %u", f->label,
-                cm_printable(s, shown, sizeof shown), chars, f->max);
+        CM_FAIL(err, CM_E_INPUT, "%s%s \"%s\" has %zu characters; X.520 allows %u",
+                columns_of(&f->text, from, sizeof from), f->label, cm_printable(s, shown, sizeof shown),
+                chars, f->max);
     return CM_OK;
 }
 

@@ -133,3 +133,21 @@ cm_err cm_tmpl_check_under_ca(const struct cm_tmpl *t, const struct cm_certspec 
     CM_TRY(check_extensions(leaf, spec, err));
     return cm_ca_check_leaf(spec->ca, leaf, err);
 }
+
+cm_err cm_tmpl_put_san(const struct cm_tmpl *t, const struct cm_certspec *spec, const struct cm_values *v,
+                       struct cm_writer *w, struct cm_error *err)
+{
+    CM_AUTO(X509) leaf = NULL;
+    CM_AUTO(BIO) text = BIO_new(BIO_s_mem());
+    char *at = NULL;
+
+    CM_TRY(sample(t, spec, v, &leaf, err));
+    const int index = X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1);
+    if (index < 0)
+        return CM_OK;
+    if (text == NULL || X509V3_EXT_print(text, X509_get_ext(leaf, index), 0, 0) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "libcrypto can't print the subject alternative names");
+    const long len = BIO_get_mem_data(text, &at);
+    cm_put(w, at, len > 0 ? (size_t) len : 0);
+    return CM_OK;
+}

@@ -27,4 +27,9 @@ CM_MUST_CHECK cm_err cm_tmpl_compile(const struct cm_certspec *spec, struct cm_t
 CM_MUST_CHECK cm_err cm_tmpl_check_under_ca(const struct cm_tmpl *t, const struct cm_certspec *spec,
                                             const struct cm_values *v, struct cm_error *err);
 
+/* The subject alternative names of such a certificate, as libcrypto prints them; nothing
+ * where it has none. */
+CM_MUST_CHECK cm_err cm_tmpl_put_san(const struct cm_tmpl *t, const struct cm_certspec *spec,
+                                     const struct cm_values *v, struct cm_writer *w, struct cm_error *err);
+
 #endif

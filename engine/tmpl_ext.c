@@ -69,8 +69,14 @@ static cm_err compile_text(const struct context *c, uint8_t tag, const uint8_t *
         if (f.text.count == CM_PATTERN_PIECES)
             CM_FAIL(err, CM_E_INPUT, "%s has more than %d parts", f.label, CM_PATTERN_PIECES);
         if (mark >= 0) {
+            const char *const placeholder = c->spec->profile->mark_text[mark];
             piece = c->spec->profile->mark[mark];
             i += CM_MARK_LEN;
+            if (piece.kind == CM_PIECE_COLUMN) { /* its name is for messages */
+                piece.off = (uint16_t) w.len;
+                piece.len = (uint16_t) (strlen(placeholder) - 2);
+                cm_put(&w, placeholder + 1, piece.len);
+            }
         } else {
             const size_t from = i;
             while (i < len && cm_profile_mark_at(c->spec->profile, p + i, len - i) < 0)

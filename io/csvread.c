@@ -8,12 +8,8 @@ enum state {
 };
 
 struct cm_csvread {
-    const char *name;
-    cm_csv_fill *fill;
-    void *arg;
-    uint64_t line; /* where the next record begins */
-    size_t from, to;
-    bool begun, ended;
+    struct cm_window w; /* filled to its end, so that a record is looked at twice at most */
+    uint64_t line;      /* where the next record begins */
     /* the record that is being read */
     enum state state;
     size_t fields, text_len, field_start;
@@ -22,34 +18,6 @@ struct cm_csvread {
     uint8_t buf[CM_CSV_RECORD];
     uint8_t text[CM_CSV_RECORD]; /* its fields, decoded: never longer than the record */
 };
-
-/* Fills the buffer to its end, so that a record is looked at twice at most. */
-static cm_err fill(struct cm_csvread *r, struct cm_error *err)
-{
-    memmove(r->buf, r->buf + r->from, r->to - r->from);
-    r->to -= r->from;
-    r->from = 0;
-    while (!r->ended && r->to < sizeof r->buf) {
-        size_t got = 0;
-        CM_TRY(r->fill(r->arg, r->buf + r->to, sizeof r->buf - r->to, &got, err));
-        r->ended = got == 0;
-        r->to += got;
-    }
-    return CM_OK;
-}
-
-static cm_err begin(struct cm_csvread *r, struct cm_error *err)
-{
-    CM_TRY(fill(r, err));
-    r->begun = true;
-    if (r->to >= 2 && (memcmp(r->buf, "\xff\xfe", 2) == 0 || memcmp(r->buf, "\xfe\xff", 2) == 0))
-        CM_FAIL(err, CM_E_INPUT, "%s is UTF-16; save it as UTF-8", r->name);
-    if (r->to >= 2 && memcmp(r->buf, "\x1f\x8b", 2) == 0)
-        CM_FAIL(err, CM_E_INPUT, "%s is compressed with gzip; unpack it first", r->name);
-    if (r->to >= 3 && memcmp(r->buf, "\xef\xbb\xbf", 3) == 0)
-        r->from = 3;
-    return CM_OK;
-}
 
 static void blame(struct cm_csvread *r, const char *why)
 {
@@ -104,8 +72,8 @@ static void step(struct cm_csvread *r, uint8_t c)
  * line end of *end octets. */
 static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
 {
-    const uint8_t *const p = r->buf + r->from;
-    const size_t have = r->to - r->from;
+    const uint8_t *const p = r->w.buf + r->w.from;
+    const size_t have = r->w.to - r->w.from;
 
     r->state = AT_START;
     r->fields = r->text_len = r->field_start = 0;
@@ -114,7 +82,7 @@ static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
     for (*len = 0; *len < have; (*len)++) {
         const uint8_t c = p[*len];
         const bool last = *len + 1 == have;
-        if (r->state != QUOTED && c == '\r' && last && !r->ended)
+        if (r->state != QUOTED && c == '\r' && last && !r->w.ended)
             return false;
         if (r->state != QUOTED && c == '\r' && (last || p[*len + 1] == '\n'))
             *end = last ? 1 : 2;
@@ -124,7 +92,7 @@ static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
             break;
         step(r, c);
     }
-    if (*end == 0 && !r->ended)
+    if (*end == 0 && !r->w.ended)
         return false;
     if (r->state == QUOTED)
         blame(r, "a quote that is not closed before the file ends");
@@ -146,22 +114,22 @@ cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct c
     size_t len = 0, end = 0;
     struct cm_csv_record rec = { 0 };
 
-    if (!r->begun)
-        CM_TRY(begin(r, err));
+    if (!r->w.begun)
+        CM_TRY(cm_window_begin(&r->w, err));
     do {
         if (!scan(r, &len, &end)) {
-            CM_TRY(fill(r, err));
+            CM_TRY(cm_window_fill(&r->w, err));
             if (!scan(r, &len, &end))
                 CM_FAIL(err, CM_E_INPUT,
-                        "%s, line %llu: a record longer than %d octets; is a quote not closed?", r->name,
+                        "%s, line %llu: a record longer than %d octets; is a quote not closed?", r->w.name,
                         (unsigned long long) r->line, CM_CSV_RECORD);
         }
-        if (r->from == r->to)
+        if (r->w.from == r->w.to)
             return CM_E_END;
-        rec.raw = cm_span(r->buf + r->from, len);
+        rec.raw = cm_span(r->w.buf + r->w.from, len);
         rec.line = r->line;
-        r->line += count_lines(r->buf + r->from, len + end);
-        r->from += len + end;
+        r->line += count_lines(r->w.buf + r->w.from, len + end);
+        r->w.from += len + end;
     } while (len == 0);
     rec.field = r->field;
     rec.fields = r->fields;
@@ -170,19 +138,26 @@ cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct c
     return CM_OK;
 }
 
-cm_err cm_csvread_open(const char *name, cm_csv_fill *fill_from, void *arg, struct cm_csvread **out,
+cm_err cm_csvread_open(const char *name, cm_window_source *source, void *arg, struct cm_csvread **out,
                        struct cm_error *err)
 {
     struct cm_csvread *const r = calloc(1, sizeof *r);
 
     if (r == NULL)
         CM_FAIL(err, CM_E_NOMEM, "no memory to read %s", name);
-    r->name = name;
-    r->fill = fill_from;
-    r->arg = arg;
+    r->w = (struct cm_window) {
+        .name = name, .source = source, .arg = arg, .buf = r->buf, .cap = sizeof r->buf
+    };
     r->line = 1;
     *out = r;
     return CM_OK;
+}
+
+void cm_csvread_restart(struct cm_csvread *r)
+{
+    r->w.from = r->w.to = 0;
+    r->w.begun = r->w.ended = false;
+    r->line = 1;
 }
 
 void cm_csvread_close(struct cm_csvread *r)

@@ -1,8 +1,7 @@
 #ifndef CM_IO_CSVREAD_H
 #define CM_IO_CSVREAD_H
 
-#include "engine/bytes.h"
-#include "engine/err.h"
+#include "io/window.h"
 
 /* csvread.h - reads CSV (RFC 4180) record by record.
  *
@@ -20,9 +19,6 @@
  */
 enum { CM_CSV_RECORD = 256 << 10, CM_CSV_FIELDS = 256 };
 
-/* Puts at most cap octets into buf; *got 0 is the end. */
-typedef cm_err cm_csv_fill(void *arg, uint8_t *buf, size_t cap, size_t *got, struct cm_error *err);
-
 struct cm_csv_record {
     const struct cm_span *field; /* decoded; the reader's until the next call */
     size_t fields;
@@ -34,11 +30,13 @@ struct cm_csv_record {
 struct cm_csvread;
 
 /* `name` is for messages and must outlive the reader, as must `arg`. */
-CM_MUST_CHECK cm_err cm_csvread_open(const char *name, cm_csv_fill *fill, void *arg, struct cm_csvread **out,
-                                     struct cm_error *err);
+CM_MUST_CHECK cm_err cm_csvread_open(const char *name, cm_window_source *source, void *arg,
+                                     struct cm_csvread **out, struct cm_error *err);
 /* The next record; CM_E_END after the last. CM_E_INPUT: a record that is too long
  * or a file that is no text, where reading can't go on. */
 CM_MUST_CHECK cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct cm_error *err);
-void cm_csvread_close(struct cm_csvread *r);
+/* From the beginning again, which the source stands at. */
+void cm_csvread_restart(struct cm_csvread *r);
+void cm_csvread_close(struct cm_csvread *r); /* NULL accepted */
 
 #endif

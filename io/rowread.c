@@ -220,11 +220,24 @@ static cm_err read_attributes(struct cm_row *row, struct cm_error *err)
     json_t *const attributes = json_object_get(row->root, "attributes");
     json_t *value = NULL;
     const char *key = NULL;
+    size_t octets = 0;
 
     if (!json_is_object(attributes))
         CM_FAIL(err, CM_E_INPUT, "attributes: not an object");
-    json_object_foreach(attributes, key, value) if (!json_is_string(value))
-        CM_FAIL(err, CM_E_INPUT, "attributes: a value is not a string");
+    if (json_object_size(attributes) > CM_ROW_ATTRIBUTES)
+        CM_FAIL(err, CM_E_INPUT, "attributes: more than %d", CM_ROW_ATTRIBUTES);
+    json_object_foreach(attributes, key, value)
+    {
+        const size_t len = strlen(key);
+        if (!json_is_string(value))
+            CM_FAIL(err, CM_E_INPUT, "attributes: a value is not a string");
+        if (len == 0 || len > CM_ROW_ATTRIBUTE_NAME)
+            CM_FAIL(err, CM_E_INPUT, "attributes: a name that is empty or longer than %d octets",
+                    CM_ROW_ATTRIBUTE_NAME);
+        octets += len + json_string_length(value);
+    }
+    if (octets > CM_ROW_ATTRIBUTES_MAX)
+        CM_FAIL(err, CM_E_INPUT, "attributes: more than %d octets", CM_ROW_ATTRIBUTES_MAX);
     row->attributes = attributes;
     return CM_OK;
 }

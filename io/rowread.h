@@ -17,10 +17,13 @@
  *  Errors     CM_E_INPUT names the key and what is wrong with it; CM_E_NOMEM.
  */
 enum {
-    CM_ROW_MAX = 64 << 10,      /* octets, with the LF */
-    CM_ROW_NAME_MAX = 96,       /* an id as a file name */
-    CM_ROW_CHAIN_MAX = 1 << 20, /* octets of a bundle */
-    CM_ROW_KEY_MAX = 16 << 10,  /* octets of a key file */
+    CM_ROW_MAX = 64 << 10,            /* octets, with the LF */
+    CM_ROW_NAME_MAX = 96,             /* an id as a file name */
+    CM_ROW_CHAIN_MAX = 1 << 20,       /* octets of a bundle */
+    CM_ROW_KEY_MAX = 16 << 10,        /* octets of a key file */
+    CM_ROW_ATTRIBUTES = 256,          /* of a row at most */
+    CM_ROW_ATTRIBUTE_NAME = 64,       /* octets */
+    CM_ROW_ATTRIBUTES_MAX = 16 << 10, /* octets of names and values together */
 };
 
 struct json_t;

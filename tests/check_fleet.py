@@ -33,7 +33,8 @@ ROW = ["run_id", "seq", "device_id", "lot", "sku", "order", "profile", "subject"
        "chain", "key", "minted_at", "attributes", "superseded_by"]
 PLACE = {"tar": ["segment", "offset", "length", "xxh3", "sha256"], "tree": ["path", "length", "xxh3", "sha256"]}
 RUN = ["format", "version", "run_id", "engine", "libcrypto", "created_at", "request", "ca", "outcome"]
-REQUEST = ["devices", "source", "start", "id_pattern", "list_sha256", "mac_base", "key", "profile", "subject", "san",
+REQUEST = ["devices", "source", "start", "id_pattern", "list_sha256", "list_format", "id_column", "columns",
+           "refused_rows", "mac_base", "key", "profile", "subject", "san",
            "signature", "not_before", "not_after", "lot", "sku", "order", "layout", "key_format", "encoding", "ledger",
            "keys_dir", "keys", "may_outlive_ca", "rsa_keygen", "ec", "fips"]
 OUTCOME = ["state", "devices", "superseded", "manifest_bytes", "ended_at"]
@@ -549,6 +550,10 @@ class Fleet:
         if (row["key_alg"], row["sig_alg"], cert.not_before, cert.not_after) != (
                 request["key"], request["signature"], request["not_before"], request["not_after"]):
             self.say(f"{row}: key, signature or validity are not those of the request")
+        if list(row["attributes"]) != (request["columns"] or []) or \
+                not all(isinstance(v, str) for v in row["attributes"].values()) or \
+                (request["columns"] and row["attributes"][request["id_column"]] != row["device_id"]):
+            self.say(f"{row}: attributes {row['attributes']}, and the list has {request['columns']}")
         if not fleet_journal.TIME.match(row["minted_at"]) or row["minted_at"] < run["created_at"]:
             self.say(f"{row}: minted at {row['minted_at']}")
 

@@ -239,10 +239,10 @@ bad("start -1", 2, "--start", m("--start", "-1"))
 bad("neither count nor list", 2, ("--count", "--devices"), m(count=None))
 bad("count and list", 2, ("--count", "--devices"), m("--devices", "ids"), setup=ids("a\n"))
 bad("pattern and list", 2, "--id-pattern", listed("--id-pattern", "{seq}"), setup=ids("a\n"))
-bad("same id twice", 2, ("ids", "lines 2 and 5"), listed(), setup=ids("a\nb\nc\nd\nb\n"))
-bad("same id twice, at the ends of a long list", 2, ("ids", "lines 1 and 3001"), listed(),
+bad("same id twice", 2, ("ids, line 5", "as line 2"), listed(), setup=ids("a\nb\nc\nd\nb\n"))
+bad("same id twice, at the ends of a long list", 2, ("ids, line 3001", "as line 1"), listed(),
     setup=ids("".join(f"x{i % 3000}\n" for i in range(3001))))
-bad("same id but for case, as files", 2, ("ids", "lines 1 and 2"), listed("--layout", "tree"), setup=ids("Abc\naBC\n"))
+bad("same id but for case, as files", 2, ("ids, line 2", "as line 1", "upper and lower"), listed("--layout", "tree"), setup=ids("Abc\naBC\n"))
 for _what, _data, _line, _words in (
         ("a slash", b"a\nb/c\n", 2, "b/c"), ("the root", b"/\n", 1, "/"), ("a path", b"a\n../../etc/passwd\n", 2, ""),
         ("two dots", b"..\n", 1, ".."), ("one dot", b"a\n.\n", 2, "."), ("a NUL", b"a\nb\0c\n", 2, ""),
@@ -264,6 +264,52 @@ bad("list: a FIFO", 2, ("ids", "pipe"), listed(), setup=lambda: os.mkfifo("ids")
 bad("list: /dev/null", 2, "/dev/null", m("--devices", "/dev/null", count=None))
 bad("list: CRLF, BOM, blank lines, no last line end", 0, "", listed(), setup=ids(b"\xef\xbb\xbfa\r\n\r\nb\n\nc"),
     after=lambda _: kit.check([r["device_id"] for r in rows("out")] == ["a", "b", "c"], "ids of a Windows list"))
+
+
+def columns(data, *more, name="list.csv"):
+    """mint's arguments for a list with columns, and what writes it."""
+    return {"args": m("--devices", name, "--profile", "tls-client", *more, count=None), "setup": lambda: write(name, data)}
+
+
+for _what, _words, _how in (
+        ("no header", "no header row", columns("")), ("a header only", "holds no device id", columns("id,b\n")),
+        ("a name twice", ("line 1", "column 3", "another column's"), columns("id,b,b\na,1,2\n")),
+        ("an empty name", ("line 1", "column 2", "is empty"), columns("id,\na,1\n")),
+        ("a name of 65", "longer than 64", columns(f"id,{'x' * 65}\na,1\n")),
+        ("a ragged row", ("line 3", "1 field where the header has 2"), columns("id,b\na,1\nb\n")),
+        ("a quote that is not closed", ("line 3", "not closed"), columns('id,b\na,1\nb,"2\n')),
+        ("no UTF-8", ("line 2", 'column "b"', "not UTF-8"), columns(b"id,b\na,\xff\n")),
+        ("a field too large", ("line 2", "16384 are the most"), columns(f"id,b\na,{'x' * 17000}\n")),
+        ("a record too large", ("line 2", "longer than"), columns("id,b\na," + "x" * 300000 + "\n")),
+        ("257 columns", "more than 256", columns(",".join(f"c{i}" for i in range(257)) + "\n")),
+        ("no id column", ("--id-column", "there are a, b"), columns("a,b\n1,2\n")),
+        ("two id columns", ("unclear", "ID, Id"), columns("ID,Id\n1,2\n")),
+        ("an id column that is not there", ("--id-column", "it has id, b"), columns("id,b\n1,2\n", "--id-column", "c")),
+        ("the same id twice", ("line 3", "as line 2"), columns("id,b\na,1\na,2\n")),
+        ("a column that the subject can't take", ("line 3", 'column "b"', "PrintableString"),
+         columns("id,b\na,1\nb,a_b\n", "--subject", "/CN={id}/serialNumber={b}")),
+        ("an empty one that it needs", ("line 3", 'column "b"', "it is empty"),
+         columns("id,b\na,1\nb,\n", "--subject", "/CN={id}{b}")),
+        ("one of 65 characters", ("line 2", 'column "b"', "X.520 allows 64"),
+         columns(f"id,b\na,{'ä' * 65}\n", "--subject", "/CN={b}")),
+        ("a DNS name that is none", ("line 2", 'column "b"', "label"), columns("id,b\na,-x\n", "--san", "DNS:{b}.example.com")),
+        ("a URI that is none", ("line 2", 'column "b"', "URI"), columns("id,b\na,x y\n", "--san", "URI:urn:{b}")),
+        ("an unknown column", ("{c}", "{id}, {b}"), columns("id,b\na,1\n", "--subject", "/CN={c}")),
+        ("an unclear placeholder", ("{seq} is unclear", "rename it"), columns("id,seq\na,1\n", "--subject", "/CN={seq}")),
+        ("a MAC column and --mac-base", ("--mac-base", 'column "mac"'),
+         columns("id,mac\na,1\n", "--mac-base", "02:00:00:00:00:00")),
+        ("a nested object", ("line 2", "an object or array"), columns('{"id":"a","b":1}\n{"id":"b","b":{}}\n', name="l.ndjson")),
+        ("a key that is missing", ("line 2", 'column "b"', "missing"), columns('{"id":"a","b":1}\n{"id":"b"}\n', name="l.jsonl")),
+        ("a key too many", ("line 2", 'no key "c"'), columns('{"id":"a"}\n{"id":"b","c":1}\n', name="l.ndjson")),
+        ("no JSON", ("line 1", "no JSON object"), columns("id\n", name="l.ndjson")),
+        ("an id column without columns", "has no columns", columns("a\n", "--id-column", "id", name="l.txt"))):
+    bad(f"list with {_what}", 2, _words, _how["args"], setup=_how["setup"])
+bad("columns without a list", 2, ("--id-column", "--devices"), m("--id-column", "id"))
+bad("skip-bad without a list", 2, ("--skip-bad", "--devices"), m("--skip-bad", "x"))
+bad("skip-bad: the list itself", 2, ("--skip-bad", "is there already"), columns("id,b\na\nb,1\n", "--skip-bad", "list.csv")["args"],
+    setup=lambda: write("list.csv", "id,b\na\nb,1\n"))
+bad("skip-bad: no such directory", 3, ("can't write the refused rows", "no/bad"),
+    columns("", "--skip-bad", "no/bad")["args"], setup=lambda: write("list.csv", "id,b\na\nb,1\n"))
 bad("pattern: unknown placeholder", 2, ("{foo}", "{seq"), m("--id-pattern", "X{foo}"))
 bad("pattern: unknown format", 2, "{seq:8q}", m("--id-pattern", "X{seq:8q}"))
 bad("pattern: brace not closed", 2, "{seq", m("--id-pattern", "X{seq"))

@@ -205,7 +205,7 @@ def check_against_runs():
         with open(f"{name}/manifest.ndjson", encoding="utf-8") as f:
             mean = sum(json.loads(line)["chain"]["length"] for line in f) / count
         kit.check(abs(explained["device_chain_bytes"] - mean) < 3, name, explained["device_chain_bytes"], mean)
-        kit.check(explained["first_id"] == "SN00000001" and explained["key"] == key, name, explained)
+        kit.check(explained["first"][0]["device_id"] == "SN00000001" and explained["key"] == key, name, explained)
 
 
 def check_lists():

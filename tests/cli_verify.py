@@ -37,6 +37,14 @@ def mint(name, *options):
         sys.exit(f"mint {name}: exit {r.returncode}: {r.stderr}")
 
 
+def write_list():
+    """40 devices with columns."""
+    with open(f"{WORK}/list.csv", "w", encoding="utf-8") as h:
+        h.write("serial,mac,site,lot\r\n")
+        for i in range(40):
+            h.write(f'S{i},02:00:00:00:00:{i:02x},"Werk ""{i % 3}""",L{i}\r\n')
+
+
 def verify(fleet, *options):
     """Exit code, findings as lines, stderr."""
     r = run("verify", fleet, "--json", "--workers", "2", *options)
@@ -376,6 +384,26 @@ CASES = [
     ("tar", "another pattern asked", request(id_pattern="X{seq}"), 1, "what the id pattern makes"),
     ("tar", "a pattern of MACs", request(id_pattern="{mac}", mac_base="020000000000"), 1, "what the id pattern makes"),
     ("tar", "a pattern that can't be checked", request(id_pattern="{uuid}"), 0, ""),
+    ("tar", "another subject asked", request(subject="/O=x/CN={id}"), 1, "subject: not what was asked"),
+    ("tar", "a subject that can't be checked", request(subject="/CN={uuid}"), 0, ""),
+    ("tar", "names asked that nobody got", request(san="DNS:{id}.example.com"), 1, "its subjectAltName isn't what was asked"),
+    ("list", "nothing", lambda d: None, 0, ""),
+    ("list", "another value", lambda d: change_rows(d, lambda r: r[5]["attributes"].update(site="elsewhere")), 1,
+     "subject: not what was asked"),
+    ("list", "another MAC", lambda d: change_rows(d, lambda r: r[5]["attributes"].update(mac="00:00:00:00:00:00")), 1,
+     "its subjectAltName isn't what was asked"),
+    ("list", "another id", lambda d: change_rows(d, lambda r: r[5]["attributes"].update(serial="S0")), 1,
+     "the id column's value is not device_id"),
+    ("list", "a value that stands nowhere else", lambda d: write(
+        d, "manifest.ndjson", read(d, "manifest.ndjson").index(b'"lot":"L5"') + 7, b"M"), 1,
+     "are not those that were committed"),
+    ("list", "an attribute more", lambda d: change_rows(d, lambda r: r[5]["attributes"].update(x="")), 1,
+     "attributes: not the columns"),
+    ("list", "an attribute less", lambda d: change_rows(d, lambda r: r[5]["attributes"].pop("lot")), 1,
+     "attributes: not the columns"),
+    ("list", "names in another order", request(san="URI:urn:dev:mac:{mac},DNS:{serial}.example.com"), 1,
+     "its subjectAltName isn't what was asked"),
+    ("list", "another id column", request(id_column="lot"), 1, "the id column's value is not device_id"),
     ("tar", "file at the top", lambda d: append(d, "notes", b"x"), 1, "does not have"),
     ("tar", "open journal", lambda d: os.chmod(f"{d}/journal", 0o666), 1, "mode 0666"),
     ("tar", "a directory for a file", lambda d: (os.path.exists(f"{d}/index") and os.unlink(f"{d}/index"),
@@ -498,6 +526,9 @@ def main():
         mint("tar", "--count", "200", "--batch", "31")
         mint("tree", "--count", "60", "--layout", "tree")
         mint("der", "--count", "20", "--encoding", "der", "--id-pattern", "d:{seq}")
+        write_list()
+        mint("list", "--devices", f"{WORK}/list.csv", "--subject", "/O={site}/CN={serial}",
+             "--san", "DNS:{serial}.example.com,URI:urn:dev:mac:{mac}")
         for test in (test_damage, test_flips, test_order, test_sample, test_show, test_extract):
             test()
     finally:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Goal: the constants and the bounds that engine/ec_ifma.h relies on are right. Method: the constants of each curve are read
+"""Goal: the constants and the bounds that engine/ec_vec.h relies on are right. Method: the constants of each curve are read
 out of its source and computed again from SP 800-186; the operations are followed with intervals, limb by limb, from the
 table's entries and products to sums, differences and products of these, until nothing new arises. Then wrong copies of all
 of it (a constant changed in one bit, a shift in FOLD, a fold that does not leave one p) must be refused."""
@@ -33,7 +33,7 @@ class Curve:
         self.p, self.p_plus_one, self.rr = (self.array(text, n) for n in ("fe_p", "fe_p_plus_one", "fe_rr"))
         # FOLD as what it does to limb i: -p's share of it, for each q.
         self.fold = [0] * self.limbs
-        for i, sign, shift in re.findall(r"r\[(\d+)\] = _mm512_(add|sub)_epi64\(r\[\1\], (?:q|_mm512_slli_epi64\(q, (\d+)\))\);", text):
+        for i, sign, shift in re.findall(r"r\[(\d+)\] = v_(add|sub)\(r\[\1\], (?:q|v_shl\(q, (\d+)\))\);", text):
             self.fold[int(i)] += (1 if sign == "add" else -1) << int(shift or 0)
         self.top = self.bits - 52 * (self.limbs - 1)
         self.spare = 1  # how many p fold leaves
@@ -61,6 +61,12 @@ def check_constants(c, p):
     demand(value(c.rr) == r * r % p, "fe_rr")
     demand(c.quotient == -pow(p, -1, LIMB) % LIMB, "QUOTIENT")
     demand(value(c.fold) == -p, "FOLD takes q * p")
+    if c.quotient == 1:  # products by shifts: limbs are 0, a power of two or a difference of two
+        for x in c.p_plus_one:
+            off = 0 if x & (x - 1) == 0 else x & -x
+            demand((x + off) & (x + off - 1) == 0, "a limb of p + 1 is no difference of powers")
+            # A column owes a low part, a high one of the step before, and what it lends; 2^52 are lent to it.
+            demand(off == 0 or (LIMB - off) + (off - 1) + 1 <= LIMB, "a column owes more than it is lent")
 
 
 # --- bounds --------------------------------------------------------------------------------------------------------
@@ -116,8 +122,8 @@ def product(c, p, a, b):
     """The range of fe_mul's result, for operands whose limbs the multiply-adds take whole."""
     for x in (a, b):
         demand(x.least >= 0 and all(0 <= limb[0] and limb[1] < LIMB for limb in x.limbs), "an operand's limb is cut off")
-    # A column: LIMBS low and LIMBS high parts of the product, as many of the quotient's, and a carry.
-    demand(4 * c.limbs * LIMB + 2**12 < 2**64, "a column runs over")
+    # A column: LIMBS low and LIMBS high parts of the product, as many of the quotient's, what is lent, and a carry.
+    demand((4 * c.limbs + 1) * LIMB + 2**12 < 2**64, "a column runs over")
     r = LIMB**c.limbs
     return normal(c, 0, (a.most * b.most + (r - 1) * p) // r)
 
@@ -176,7 +182,7 @@ def wrong_copies(c):
 def main():
     failed = 0
     for name, p in PRIME.items():
-        with open(os.path.join(ENGINE, f"ec_ifma_{name}.c"), encoding="utf-8") as f:
+        with open(os.path.join(ENGINE, f"ec_{name}.h"), encoding="utf-8") as f:
             text = f.read()
         try:
             c = Curve(text)
@@ -184,7 +190,7 @@ def main():
             most, of_product = check_bounds(c, p)
             print(f"{name}: elements below {most:.3f} p, products below {of_product:.3f} p")
         except Wrong as e:
-            print(f"FAIL: ec_ifma_{name}.c: {e}")
+            print(f"FAIL: ec_{name}.h: {e}")
             failed += 1
             continue
         for what, change in wrong_copies(c):

@@ -56,6 +56,20 @@ const struct t_ask t_asks[] = {
                 { "OU", "{seq:3x}" },
                 { "OU", "{seq:3}{seq:9}" } },
       .seq = 1234567 },
+    { .what = "columns of a list",
+      .subject = "/O={site name, no.}/OU={part}{part}/serialNumber={serial}/CN={id} in {site name, no.}",
+      .attr = { { "O", "{site name, no.}" },
+                { "OU", "{part}{part}" },
+                { "serialNumber", "{serial}" },
+                { "CN", "{id} in {site name, no.}" } },
+      .san = "DNS:{part}.{serial}.example.com,URI:urn:{site name, no.}:{seq},email:{part}@example.com",
+      .column = { "SN-1", "a1", "Werk(7)" } },
+    { .what = "columns of UTF-8, 64 characters",
+      .subject = "/CN={site name, no.}",
+      .attr = { { "CN", "{site name, no.}" } },
+      .column = { "x", "y",
+                  "ääääääääääääääääääääääääääääääää日日日日日日日日日日日日日日日日日日日日日日日日日日日日日"
+                  "日日日" } },
     { .what = "empty subject", .subject = "/", .san = "critical,DNS:{id}.example.com" },
     { .what = "all plain kinds of alternative names",
       .subject = "/CN={id}",
@@ -105,6 +119,14 @@ const struct t_ask t_profile_asks[] = {
                       "noticeNumbers = 1,2\n",
       .subject = COMMON,
       .seq = 77 },
+    { .what = "columns of a list in extensions",
+      .profile =
+          HEAD "subjectAltName = critical,@alt\nnsComment = \"{site name, no.}: {part}\"\n"
+               "1.2.3.4.5 = ASN1:SEQUENCE:s\n"
+               "[alt]\nDNS.1 = {part}.example.com\notherName.1 = 1.2.3;UTF8:{site name, no.}\n"
+               "[s]\na = UTF8String:{site name, no.}\nb = OCTWRAP,OCT:{serial}\nc = EXP:3,IA5STRING:{part}\n",
+      .subject = "/",
+      .column = { "", "a-1", "Werk 7" } },
     { .what = "OIDs without a name",
       .profile =
           HEAD "1.2.3.4.5 = ASN1:UTF8String:{id}\n1.2.3.4.6 = critical,DER:30030201ff\n"

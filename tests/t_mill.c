@@ -53,10 +53,10 @@ cm_err t_compile(const struct t_ask *ask, const struct cm_ca *ca, const struct c
 {
     struct cm_profile *profile = NULL;
     struct cm_name name;
-    cm_err rc = cm_profile_open("test", cm_span_str(ask->profile), &profile, err);
+    cm_err rc = cm_profile_open("test", cm_span_str(ask->profile), &t_columns, &profile, err);
 
     cr_assert_eq(rc, CM_OK, "%s: %s", ask->what, err->what);
-    cr_assert_eq(cm_name_parse(ask->subject, &name, err), CM_OK, "%s: %s", ask->what, err->what);
+    cr_assert_eq(cm_name_parse(ask->subject, &t_columns, &name, err), CM_OK, "%s: %s", ask->what, err->what);
     const struct cm_certspec spec = { .ca = ca,
                                       .key = alg,
                                       .profile = profile,
@@ -74,6 +74,10 @@ cm_err t_compile(const struct t_ask *ask, const struct cm_ca *ca, const struct c
 struct cm_values t_values(const struct t_ask *ask)
 {
     static struct cm_hasher hasher; /* for the life of the program */
+    static struct cm_span column[T_COLUMNS];
+
+    for (size_t i = 0; i < T_COLUMNS; i++)
+        column[i] = cm_span_str(ask->column[i] != NULL ? ask->column[i] : "");
 
     if (hasher.sha1 == NULL)
         cr_assert_eq(cm_hasher_open(&hasher, NULL), CM_OK);
@@ -81,7 +85,8 @@ struct cm_values t_values(const struct t_ask *ask)
                                 .seq = ask->seq,
                                 .mac = ask->mac,
                                 .run_id = t_run_id,
-                                .hasher = &hasher };
+                                .hasher = &hasher,
+                                .column = column };
 }
 
 void t_emit(const struct cm_tmpl *tmpl, const struct t_ask *ask, const struct cm_keypair *pair,

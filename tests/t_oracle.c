@@ -8,6 +8,20 @@
 const uint8_t t_run_id[16] = { 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x4d, 0xef,
                                0x81, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08 };
 
+static const char *const columns[T_COLUMNS] = { "serial", "part", "site name, no." };
+const struct cm_columns t_columns = { columns, T_COLUMNS, 0 };
+
+/* {part}, read by the name alone. False: no column. */
+static bool expand_column(const struct t_ask *ask, const char *text, size_t n, char *out)
+{
+    for (size_t i = 0; i < T_COLUMNS; i++)
+        if (strlen(columns[i]) == n - 2 && strncmp(text + 1, columns[i], n - 2) == 0) {
+            (void) snprintf(out, T_TEXT_MAX, "%s", ask->column[i] != NULL ? ask->column[i] : "");
+            return true;
+        }
+    return false;
+}
+
 const char *t_ask_id(const struct t_ask *ask)
 {
     return ask->id != NULL ? ask->id : "SN00000001";
@@ -52,7 +66,7 @@ static size_t expand_one(const struct t_ask *ask, const char *text, char *out)
         (void) snprintf(out, T_TEXT_MAX, "%llx", seq);
     else if (sscanf(text, "{seq:%3d}", &width) == 1)
         (void) snprintf(out, T_TEXT_MAX, "%0*llu", width, seq);
-    else
+    else if (!expand_column(ask, text, n, out))
         return 0;
     return n;
 }

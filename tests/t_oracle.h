@@ -12,7 +12,7 @@
  * reads the profile with NCONF itself, and never looks at what we wrote. Everything
  * fails by cr_assert: main thread only.
  */
-enum { T_ATTRS = 17, T_TEXT_MAX = 8192 };
+enum { T_ATTRS = 17, T_TEXT_MAX = 8192, T_COLUMNS = 3 };
 
 struct t_attr {
     const char *type, *value; /* value with placeholders */
@@ -27,6 +27,7 @@ struct t_ask {
     const char *san;
     const char *not_before, *not_after; /* YYYYMMDDHHMMSSZ; NULL: 2026 and 2036 */
     const char *id;                     /* NULL: "SN00000001" */
+    const char *column[T_COLUMNS];      /* values of t_columns; NULL: "" */
     uint64_t seq, mac;
 };
 
@@ -35,6 +36,7 @@ extern const struct t_ask t_asks[], t_profile_asks[];
 extern const size_t t_asks_count, t_profile_asks_count;
 
 extern const uint8_t t_run_id[16];
+extern const struct cm_columns t_columns; /* of the device list that every request comes with */
 
 const char *t_ask_id(const struct t_ask *ask);
 /* text with the placeholders replaced, into out (T_TEXT_MAX). */

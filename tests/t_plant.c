@@ -67,10 +67,11 @@ static void open_tmpl(struct t_plant *p, const struct t_plant_conf *conf, const 
                                   "authorityKeyIdentifier = keyid\n";
     struct cm_error err = { 0 };
 
-    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), &p->profile,
-                         &err),
+    must(cm_profile_open("plant", cm_span_str(conf->profile != NULL ? conf->profile : profile), conf->columns,
+                         &p->profile, &err),
          &err);
-    must(cm_name_parse(conf->subject != NULL ? conf->subject : "/CN={id}", &p->subject, &err), &err);
+    must(cm_name_parse(conf->subject != NULL ? conf->subject : "/CN={id}", conf->columns, &p->subject, &err),
+         &err);
     const struct cm_certspec spec = { .ca = p->ca,
                                       .key = key,
                                       .profile = p->profile,
@@ -101,7 +102,8 @@ void t_plant_open(struct t_plant *p, const struct t_plant_conf *conf)
                                     .sig_alg = cm_ca_sigalg(p->ca)->name,
                                     .not_before = cm_ca_not_before(p->ca),
                                     .not_after = cm_ca_not_after(p->ca),
-                                    .layout = conf->layout };
+                                    .layout = conf->layout,
+                                    .columns = conf->columns };
     must(cm_row_texts_open(&run, &p->row, &err), &err);
     p->mint = (struct cm_mint_conf) { .ca = p->ca,
                                       .key = key,
@@ -112,7 +114,9 @@ void t_plant_open(struct t_plant *p, const struct t_plant_conf *conf)
                                       .key_format = conf->key_format,
                                       .encoding = conf->encoding,
                                       .mtime = cm_when_now(),
-                                      .run_id = p->run_id };
+                                      .run_id = p->run_id,
+                                      .columns = conf->columns,
+                                      .bounds = conf->bounds };
     must(cm_mint_plan(&p->mint, conf->devices != 0 ? conf->devices : 4, &p->plan, &err), &err);
     must(cm_pool_open(conf->batches != 0 ? conf->batches : 8, &p->plan, &p->pool, &err), &err);
 }
@@ -133,7 +137,7 @@ struct cm_source *t_plant_source(const struct t_plant *p, uint64_t count)
     struct cm_source *source = NULL;
     struct cm_error err = { 0 };
 
-    must(cm_pattern_parse("SN{seq:08}", false, &id, &err), &err);
+    must(cm_pattern_parse("SN{seq:08}", false, NULL, &id, &err), &err);
     const struct cm_source_count_conf conf = { .id = &id, .start = 1, .count = count, .run_id = p->run_id };
     must(cm_source_count_open(&conf, &source, &err), &err);
     return source;

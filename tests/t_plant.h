@@ -30,6 +30,8 @@ struct t_plant_conf {
     const char *profile; /* text; NULL: SKI, AKI, keyUsage */
     const char *subject; /* NULL: "/CN={id}" */
     const char *san;
+    const struct cm_columns *columns; /* NULL: none, as the next */
+    const struct cm_column_bounds *bounds;
     enum cm_layout layout;
     enum cm_key_format key_format;
     enum cm_encoding encoding;

@@ -279,6 +279,60 @@ Test(cert, no_batch_needs_more_than_its_plan, .timeout = 200)
         }
 }
 
+static const char *const column_names[] = { "serial", "long", "unused" };
+static const struct cm_columns columns = { column_names, CM_COUNT(column_names), 0 };
+
+/* What the template and the row make of the largest values of a list. */
+static struct cm_column_bounds bounds_of(const struct cm_span *value)
+{
+    struct cm_column_bounds b = { .packed = (uint32_t) cm_columns_packed_len(value, columns.count),
+                                  .json = (uint32_t) cm_row_attributes_len(&columns, value),
+                                  .subject = CM_NAME_TEXT };
+
+    for (size_t i = 0; i < columns.count; i++)
+        b.value[i] = (uint32_t) value[i].len;
+    return b;
+}
+
+/* Values as large as a row may have, each octet of them escaped, in full batches. */
+Test(cert, values_of_columns_fit_the_plan, .timeout = 100)
+{
+    static char quotes[8000];
+    const struct cm_span value[] = { cm_span_str("SN-1"), cm_span(quotes, 128),
+                                     cm_span(quotes, sizeof quotes) };
+
+    memset(quotes, '"', sizeof quotes);
+    const struct cm_column_bounds bounds = bounds_of(value);
+    cr_assert_leq(bounds.json, CM_ATTRIBUTES_MAX + 512);
+    for (unsigned way = 0; way < 2; way++) {
+        const struct t_plant_conf conf = { .subject = "/O={long}/OU={long}{long}/CN={serial}",
+                                           .san = "otherName:1.2.3;UTF8:{long}{long}",
+                                           .columns = &columns,
+                                           .bounds = &bounds,
+                                           .layout = way == 0 ? CM_LAYOUT_TAR : CM_LAYOUT_TREE,
+                                           .encoding = way == 0 ? CM_ENCODE_PEM : CM_ENCODE_DER,
+                                           .devices = 20,
+                                           .batches = 1 };
+        struct cm_batch *b = NULL;
+        struct cm_error err = { 0 };
+        t_plant_open(&plant, &conf);
+        cr_assert_eq(cm_minter_open(&plant.mint, &minter, &err), CM_OK, "%s", err.what);
+        cr_assert_eq(cm_pool_acquire(plant.pool, &b), CM_OK);
+        for (uint64_t seq = 1; cm_batch_add(b, value[0], seq, 0); seq++)
+            cr_assert(cm_batch_add_values(b, value, columns.count), "device %u", b->count);
+        cr_expect_eq(b->count, 20);
+        cr_expect_not(cm_batch_add_values(b, value, columns.count) &&
+                          cm_batch_add_values(b, value, columns.count),
+                      "no more than was planned");
+        cr_assert_eq(cm_serials_prefix(b->prefix, &err), CM_OK);
+        cr_assert_eq(cm_mint_begin(minter, b, &err), CM_OK);
+        for (uint32_t i = 0; i < b->count; i++)
+            cr_assert_eq(cm_mint_one(minter, b, i, &err), CM_OK, "%s", err.what);
+        cr_assert_eq(cm_mint_end(minter, b, &err), CM_OK, "%s", err.what);
+        done(b);
+    }
+}
+
 Test(cert, a_batch_that_is_too_large_is_refused)
 {
     const struct t_plant_conf conf = { .devices = 1 };

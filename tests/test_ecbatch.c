@@ -1,6 +1,7 @@
 #include "engine/ecway.h"
 
 #include <criterion/criterion.h>
+#include <fenv.h>
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>
@@ -11,16 +12,30 @@
  * way. CM_EC_CASES: random scalars for P-256, and a tenth of it for the others. */
 
 #define CURVES 3
+#define WAYS 3
+
+#ifdef __x86_64__
+#define BY(plain, fma, ifma)                                                                                 \
+    {                                                                                                        \
+        plain, fma, ifma                                                                                     \
+    }
+#else
+#define BY(plain, fma, ifma)                                                                                 \
+    {                                                                                                        \
+        plain                                                                                                \
+    }
+#endif
 
 static const struct {
     const char *name;
     int nid;
-    const struct cm_ecway *plain, *ifma;
+    const struct cm_ecway *way[WAYS];
     const struct cm_ecfew *few;
 } curves[CURVES] = {
-    { "P-256", NID_X9_62_prime256v1, &cm_ec_plain_p256, &cm_ec_ifma_p256, &cm_ec_few_p256 },
-    { "P-384", NID_secp384r1, &cm_ec_plain_p384, &cm_ec_ifma_p384, &cm_ec_few_p384 },
-    { "P-521", NID_secp521r1, &cm_ec_plain_p521, &cm_ec_ifma_p521, &cm_ec_few_p521 },
+    { "P-256", NID_X9_62_prime256v1, BY(&cm_ec_plain_p256, &cm_ec_fma_p256, &cm_ec_ifma_p256),
+      &cm_ec_few_p256 },
+    { "P-384", NID_secp384r1, BY(&cm_ec_plain_p384, &cm_ec_fma_p384, &cm_ec_ifma_p384), &cm_ec_few_p384 },
+    { "P-521", NID_secp521r1, BY(&cm_ec_plain_p521, &cm_ec_fma_p521, &cm_ec_ifma_p521), &cm_ec_few_p521 },
 };
 
 struct oracle {
@@ -111,8 +126,7 @@ static uint32_t cases(int curve)
 
 static bool runs_here(const struct cm_ecway *way)
 {
-    return way->width == 6 || (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                               __builtin_cpu_supports("avx512ifma"));
+    return way != NULL && way->level <= cm_cpu_level();
 }
 
 static void *aligned(size_t octets)
@@ -162,11 +176,25 @@ static void compare_way(int curve, const struct cm_ecway *way)
 
 Test(ecbatch, points_are_libcryptos, .timeout = 200)
 {
-    for (int i = 0; i < CURVES; i++) {
-        compare_way(i, curves[i].plain);
-        if (runs_here(curves[i].ifma))
-            compare_way(i, curves[i].ifma);
-    }
+    for (int i = 0; i < CURVES; i++)
+        for (int w = 0; w < WAYS; w++)
+            if (runs_here(curves[i].way[w]))
+                compare_way(i, curves[i].way[w]);
+}
+
+/* However the caller rounds: upwards here, and so it rounds afterwards. */
+Test(ecbatch, rounding_is_the_callers, .timeout = 100)
+{
+    const int before = fegetround();
+    volatile double one = 1, tiny = 0x1p-60;
+
+    cr_assert_eq(fesetround(FE_UPWARD), 0);
+    for (int w = 0; w < WAYS; w++)
+        if (runs_here(curves[0].way[w])) {
+            compare_way(0, curves[0].way[w]);
+            cr_assert_gt(one + tiny, 1.0, "%s: the caller's rounding is gone", curves[0].way[w]->name);
+        }
+    cr_assert_eq(fesetround(before), 0);
 }
 
 /* --- whole batches -------------------------------------------------------------------- */
@@ -201,13 +229,13 @@ Test(ecbatch, pairs, .timeout = 120)
     static const uint32_t counts[] = { 1, 2, 7, 8, 9, CM_EC_BATCH };
 
     for (int c = 0; c < CURVES; c++) {
-        const struct cm_ecway *const ways[] = { curves[c].plain, curves[c].ifma };
-        for (int w = 0; w < 2; w++) {
+        for (int w = 0; w < WAYS; w++) {
             struct oracle o = open_oracle(curves[c].nid);
             struct cm_ecbatch *e = NULL;
-            if (!runs_here(ways[w]))
+            if (!runs_here(curves[c].way[w]))
                 continue;
-            cr_assert_eq(cm_ecbatch_open_way(cm_keyalg_find(curves[c].name), ways[w], &e, NULL), CM_OK);
+            cr_assert_eq(cm_ecbatch_open_way(cm_keyalg_find(curves[c].name), curves[c].way[w], &e, NULL),
+                         CM_OK);
             for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
                 cr_assert_eq(cm_ecbatch_make(e, counts[i], NULL), CM_OK);
                 take_all(e, &o, counts[i]);

@@ -14,7 +14,7 @@ enum { POINTS = 9 };
 static const struct cm_ecway way = {
     .work = work_octets, .fill = fill, .multiply = multiply, .weigh = weigh
 };
-static const struct cm_ecfew few = { .multiples = multiples, .combine = combine };
+static const struct cm_ecfew few = { .multiples = multiples, .combine = combine, .invert = invert };
 
 static struct cm_ecpoint point[1 << 11];
 static uint64_t memory[1 << 16] __attribute__((aligned(64)));
@@ -74,5 +74,29 @@ Test(eccore, sums_lie_on_the_curve)
         cr_assert_eq(m_bits(off_curve(&w.sum[k].x, &w.sum[k].y)), 0);
         w.sum[k].y.l[k % LIMBS] ^= 1;
         cr_assert_eq(m_bits(off_curve(&w.sum[k].x, &w.sum[k].y)), 1);
+    }
+}
+
+/* The chain of runs of ones reaches p - 2. */
+Test(eccore, inverses)
+{
+    const struct cm_modulus *const p = cm_p256.p;
+    const cm_num plain_one = { 1 };
+    cm_num one, a, b, product;
+
+    cm_mod_mul(p, plain_one, p->rr, one);
+    for (uint64_t i = 0; i < 200; i++) {
+        const cm_num n = { i < 100 ? i : i * i << 40, i * 77, i << (i % 40), i };
+        memcpy(a, n, sizeof a);
+        memcpy(b, n, sizeof b);
+        few.invert(&b);
+        cm_mod_mul(p, a, p->rr, a);
+        cm_mod_mul(p, b, p->rr, b);
+        cm_mod_mul(p, a, b, product);
+        if (i == 0)
+            memset(one, 0, sizeof one); /* 0 of 0 */
+        cr_assert_arr_eq(product, one, sizeof(uint64_t[4]), "%lu", (unsigned long) i);
+        if (i == 0)
+            cm_mod_mul(p, plain_one, p->rr, one);
     }
 }

@@ -43,8 +43,8 @@ Test(profile, slips_are_told_with_their_line)
     for (size_t i = 0; i < CM_COUNT(bad); i++) {
         struct cm_profile *p = NULL;
         struct cm_error err = { 0 };
-        cr_expect_eq(cm_profile_open("slip", cm_span_str(bad[i].text), &p, &err), CM_E_INPUT, "%zu: %s", i,
-                     bad[i].text);
+        cr_expect_eq(cm_profile_open("slip", cm_span_str(bad[i].text), NULL, &p, &err), CM_E_INPUT, "%zu: %s",
+                     i, bad[i].text);
         cr_expect(strstr(err.what, bad[i].words) != NULL && strncmp(err.what, "profile slip", 12) == 0,
                   "%zu: \"%s\"", i, err.what);
         cr_expect_null(p);
@@ -57,9 +57,9 @@ Test(profile, what_is_not_text_or_too_long)
     struct cm_profile *p = NULL;
     struct cm_error err = { 0 };
 
-    cr_expect_eq(cm_profile_open("x", cm_span(HEAD "\0", sizeof HEAD), &p, &err), CM_E_INPUT);
+    cr_expect_eq(cm_profile_open("x", cm_span(HEAD "\0", sizeof HEAD), NULL, &p, &err), CM_E_INPUT);
     memset(big, '#', sizeof big);
-    cr_expect_eq(cm_profile_open("x", cm_span(big, CM_PROFILE_TEXT_MAX + 1), &p, &err), CM_E_INPUT);
+    cr_expect_eq(cm_profile_open("x", cm_span(big, CM_PROFILE_TEXT_MAX + 1), NULL, &p, &err), CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, "longer than 65536"), "%s", err.what);
 }
 
@@ -68,7 +68,7 @@ static struct cm_profile *open_ok(const char *text)
     struct cm_profile *p = NULL;
     struct cm_error err = { 0 };
 
-    cr_assert_eq(cm_profile_open("good", cm_span_str(text), &p, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_profile_open("good", cm_span_str(text), NULL, &p, &err), CM_OK, "%s", err.what);
     return p;
 }
 
@@ -137,7 +137,7 @@ Test(profile, no_more_marks_than_there_is_room_for)
     cr_expect_eq(p->marks, CM_PROFILE_MARKS);
     cm_profile_close(p);
     (void) snprintf(text + strlen(text), 16, "{id}");
-    cr_expect_eq(cm_profile_open("x", cm_span_str(text), &p, &err), CM_E_INPUT);
+    cr_expect_eq(cm_profile_open("x", cm_span_str(text), NULL, &p, &err), CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, "more than 32 different placeholders"), "%s", err.what);
 }
 

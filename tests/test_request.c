@@ -17,8 +17,8 @@
 
 struct rig {
     struct t_place place;
-    char ca[128], ca_key[128], list[128], profile[128], mine[128], keys[128], ledger[140], db[2][140],
-        line[600];
+    char ca[128], ca_key[128], list[128], csv[128], bad[128], profile[128], mine[128], keys[128], ledger[140],
+        db[140], line[600];
     struct cm_mint_opts o;
     struct cm_strs operands;
     struct cm_mint_plan plan;
@@ -42,14 +42,16 @@ static void open_rig(struct rig *g)
     (void) snprintf(g->ca, sizeof g->ca, "%s/ca.pem", g->place.base);
     (void) snprintf(g->ca_key, sizeof g->ca_key, "%s/ca.key", g->place.base);
     (void) snprintf(g->list, sizeof g->list, "%s/ids", g->place.base);
+    (void) snprintf(g->csv, sizeof g->csv, "%s/devices", g->place.base);
+    (void) snprintf(g->bad, sizeof g->bad, "%s/bad", g->place.base);
     (void) snprintf(g->profile, sizeof g->profile, "%s/mine.cnf", g->place.base);
     (void) snprintf(g->mine, sizeof g->mine, "%s/./mine.cnf", g->place.base);
     (void) snprintf(g->keys, sizeof g->keys, "%s/keys", g->place.base);
     (void) snprintf(g->ledger, sizeof g->ledger, "sqlite:%s/ledger.db", g->place.base);
-    for (int i = 0; i < 2; i++)
-        (void) snprintf(g->db[i], sizeof g->db[i], "sqlite:%s/devices-%d.db", g->place.base, i);
+    (void) snprintf(g->db, sizeof g->db, "sqlite:%s/devices.db", g->place.base);
     t_ca_files(g->ca, g->ca_key);
     put_text(g->list, "one\ntwo\nthree\n");
+    put_text(g->csv, "Serial,mac,site\nS1,02:00:00:00:00:01,\"a, b\"\nS2,,x\nS3,02:00:00:00:00:03,x\n");
     put_text(g->profile, profile_text);
     cr_assert_eq(mkdir(g->keys, 0700), 0);
 }
@@ -67,10 +69,8 @@ static void ask(struct rig *g, const char *line)
     const struct {
         const char *mark;
         char *path;
-    } files[] = {
-        { "@list", g->list },     { "@mine", g->mine }, { "@keys", g->keys },
-        { "@ledger", g->ledger }, { "@db0", g->db[0] }, { "@db1", g->db[1] },
-    };
+    } files[] = { { "@list", g->list }, { "@csv", g->csv },       { "@bad", g->bad }, { "@mine", g->mine },
+                  { "@keys", g->keys }, { "@ledger", g->ledger }, { "@db", g->db } };
     char *argv[64] = { (char[]) { "--ca" },  g->ca,        (char[]) { "--ca-key" },        g->ca_key,
                        (char[]) { "--out" }, g->place.out, (char[]) { "--plaintext-keys" } };
     struct cm_common common = { 0 };
@@ -155,10 +155,13 @@ static const char *const requests[] = {
     "@mine "
     "--subject /O=\xc3\xa4/CN={id} --san DNS:{id}.example.com --not-after 20300101000000Z --lot L\"1 --sku S "
     "--order O --layout tree --key-format traditional --encoding der --workers 1024 --batch 65536 --io posix "
-    "--max-signatures 7 --to @db0",
-    "--count 3 --to @db0 --to @db1 --db-wait 86400",
+    "--max-signatures 7 --to @db",
+    "--count 3 --to @db --to @ledger --db-wait 86400",
     "--devices @list --keys-out @keys --days 1 --sync none --ledger @ledger --io uring --allow-outlive-ca "
     "--allow-insecure-ca-key --signature ecdsa-with-SHA256 --max-signatures 9223372036854775807",
+    "--devices @csv --devices-format csv --id-column Serial --skip-bad @bad --subject /CN={Serial}/OU={mac} "
+    "--san "
+    "URI:urn:{mac}",
 };
 
 static void there_and_back(const char *line)
@@ -172,6 +175,8 @@ static void there_and_back(const char *line)
     ask(&g, line);
     json_t *record = reread(&g.plan);
     cr_assert_eq(cm_request_options(record, &o, &err), CM_OK, "%s", err.what);
+    if (g.o.devices != NULL && g.o.devices_format == CM_LIST_AUTO)
+        g.o.devices_format = CM_LIST_LINES; /* what it was read as */
     for (size_t i = 0; i < cm_cmd_mint.args_count; i++)
         if (strcmp(cm_cmd_mint.args[i].name, "out") != 0)
             expect_same(&g.o, &o, &cm_cmd_mint.args[i]);
@@ -299,8 +304,6 @@ Test(request, values_of_every_type)
             { json_array(), arg->type == CM_ARG_STRS },
             { json_pack("[s, s]", "a", "b"), arg->type == CM_ARG_STRS },
             { json_pack("[s, i]", "a", 7), false },
-            { json_pack("[s, s, s, s, s, s, s, s, s]", "1", "2", "3", "4", "5", "6", "7", "8", "9"), false },
-            { json_object(), false },
         };
         for (size_t t = 0; t < CM_COUNT(tries); t++) {
             struct cm_mint_opts o = { 0 };

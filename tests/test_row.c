@@ -77,15 +77,21 @@ static struct cm_row_device device_of(const uint8_t *ski)
     return d;
 }
 
+static const char *const column_names[] = { "serial", "a \"quoted\" \\ name", "ä", "last" };
+static const struct cm_columns columns = { column_names, CM_COUNT(column_names), 0 };
+static struct cm_span column[CM_COUNT(column_names)];
+
 static void render(enum cm_layout layout, const uint8_t *ski, struct rendered *out)
 {
-    const struct cm_row_run run = run_of(layout);
-    const struct cm_row_device dev = device_of(ski);
+    struct cm_row_run run = run_of(layout);
+    struct cm_row_device dev = device_of(ski);
     struct cm_row_texts texts;
     uint8_t rows[8192];
     struct cm_writer w = cm_writer(rows, sizeof rows);
     struct cm_rec rec = { .chain_off = 512, .key_off = 1024 };
 
+    run.columns = column[0].data != NULL ? &columns : NULL;
+    dev.column = column;
     cr_assert_eq(cm_row_texts_open(&run, &texts, NULL), CM_OK);
     cm_put_lit(&w, "before\n"); /* a row does not stand at the beginning */
     cm_row_render(&texts, &dev, &w, &rec);
@@ -94,7 +100,7 @@ static void render(enum cm_layout layout, const uint8_t *ski, struct rendered *o
     cr_expect_eq(rec.row_off + rec.row_len, w.len);
     cr_expect_leq(rec.row_len,
                   CM_ROW_FIXED + cm_row_texts_len(&texts) + 2 * (dev.id.len + dev.subject.len) +
-                      6 * dev.id.len,
+                      6 * dev.id.len + (run.columns != NULL ? cm_row_attributes_len(&columns, column) : 0),
                   "the bound that batches are planned by");
     const struct cm_batch b = { .rows = rows, .unit = 12, .chain_base = 40960, .key_base = 8192 };
     out->w = cm_writer(out->text, sizeof out->text - 1);
@@ -177,6 +183,35 @@ Test(row, what_goes_in_comes_out)
     cr_expect(json_is_object(json_object_get(row, "attributes")) &&
               json_object_size(json_object_get(row, "attributes")) == 0);
     cr_expect(json_is_null(json_object_get(row, "superseded_by")));
+    json_decref(row);
+}
+
+/* Every column, in the list's order, whatever stands in it. */
+Test(row, columns_become_attributes)
+{
+    static struct rendered r;
+    char alone[1024] = "";
+    struct cm_writer w = cm_writer(alone, sizeof alone - 1);
+
+    column[0] = cm_span_str("SN-1");
+    column[1] = cm_span(awkward, sizeof awkward - 1);
+    column[2] = cm_span_str("");
+    column[3] = cm_span_str("true");
+    render(CM_LAYOUT_TREE, NULL, &r);
+    json_t *row = parse(&r);
+    json_t *const attributes = json_object_get(row, "attributes");
+    const char *key = NULL;
+    json_t *value = NULL;
+    size_t i = 0;
+    cr_assert_eq(json_object_size(attributes), CM_COUNT(column_names));
+    json_object_foreach(attributes, key, value)
+    {
+        cr_expect_str_eq(key, column_names[i]);
+        cr_expect(cm_span_eq(column[i++], cm_span(json_string_value(value), json_string_length(value))));
+    }
+    cm_row_put_attributes(&columns, column, &w);
+    cr_expect_eq(w.len, cm_row_attributes_len(&columns, column));
+    cr_expect_not_null(strstr((const char *) r.text, alone), "%s", alone);
     json_decref(row);
 }
 

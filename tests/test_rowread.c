@@ -95,6 +95,10 @@ static const struct change changes[] = {
     { "\"superseded_by\":null", "\"superseded_by\":\"" H64 "\"", "superseded_by" },
     { "{\"Site\":\"M\xc3\xbcnchen\"}", "{\"Site\":1}", "attributes" },
     { "{\"Site\":\"M\xc3\xbcnchen\"}", "[]", "attributes" },
+    { "{\"Site\":\"M\xc3\xbcnchen\"}", "{}", NULL },
+    { "{\"Site\":\"M\xc3\xbcnchen\"}", "{\"\":\"x\"}", "attributes: a name that is empty" },
+    { "\"Site\"", "\"" H64 "\"", NULL },
+    { "\"Site\"", "\"" H64 "x\"", "attributes: a name that is empty or longer than 64" },
     { "chains/000003.tar", "chains/3.tar", "chain.segment" },
     { "chains/000003.tar", "chains/../x.tar", "chain.segment" },
     { "chains/000003.tar", "/chains/000003.tar", "chain.segment" },
@@ -117,6 +121,32 @@ static const struct change changes[] = {
     { "\"superseded_by\":null}", "\"superseded_by\":null", "JSON" },
     { "\"superseded_by\":null}", "\"superseded_by\":null}\t", "white space" },
 };
+
+/* As many and as large as a device list may make them, and one more. */
+Test(rowread, bounds_of_attributes)
+{
+    static char many[CM_ROW_ATTRIBUTES * 16], large[CM_ROW_ATTRIBUTES_MAX + 64];
+
+    for (int more = 0; more < 2; more++) {
+        struct cm_row row = { 0 };
+        struct cm_error err = { 0 };
+        char *text = many;
+        for (int i = 0; i < CM_ROW_ATTRIBUTES + more; i++)
+            text += snprintf(text, 16, "%s\"%d\":\"\"", i == 0 ? "{" : ",", i);
+        (void) snprintf(text, 2, "}");
+        text = changed("{\"Site\":\"M\xc3\xbcnchen\"}", many);
+        cr_expect_eq(cm_rowread_parse(cm_span_str(text), &row, &err), more == 0 ? CM_OK : CM_E_INPUT, "%s",
+                     err.what);
+        cm_rowread_done(&row);
+        free(text);
+        (void) snprintf(large, sizeof large, "{\"a\":\"%0*d\"}", CM_ROW_ATTRIBUTES_MAX - 1 + more, 1);
+        text = changed("{\"Site\":\"M\xc3\xbcnchen\"}", large);
+        cr_expect_eq(cm_rowread_parse(cm_span_str(text), &row, &err), more == 0 ? CM_OK : CM_E_INPUT, "%s",
+                     err.what);
+        cm_rowread_done(&row);
+        free(text);
+    }
+}
 
 Test(rowread, judges_every_change)
 {

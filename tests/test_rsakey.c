@@ -37,15 +37,17 @@ static void expect_sound(const struct cm_keypair *k)
     cr_expect_gt(memcmp(k->p, k->q, k->len / 2), 0, "p is the larger");
 }
 
-Test(rsakey, either_way_makes_sound_keys, .timeout = 240)
+Test(rsakey, every_way_makes_sound_keys, .timeout = 240)
 {
     static const char *const names[] = { "RSA-2048", "RSA-3072", "RSA-4096" };
     static struct cm_keypair k;
     struct cm_error err = { 0 };
 
     for (size_t i = 0; i < CM_COUNT(names); i++)
-        for (int way = 0; way < 2; way++) {
-            struct cm_rsakey *r = open_key(names[i], way == 0 ? CM_WAY_BEST : CM_WAY_BIGNUM);
+        for (int way = CM_WAY_BEST; way < CM_WAYS; way++) {
+            if (!cm_primetest_runs((enum cm_way) way))
+                continue;
+            struct cm_rsakey *r = open_key(names[i], (enum cm_way) way);
             memset(&k, 0xa5, sizeof k);
             cr_assert_eq(cm_rsakey_make(r, &k, &err), CM_OK, "%s", err.what);
             expect_sound(&k);

@@ -11,7 +11,7 @@ static struct cm_pattern pattern_of(const char *text)
 {
     struct cm_pattern p;
 
-    cr_assert_eq(cm_pattern_parse(text, false, &p, NULL), CM_OK, "%s", text);
+    cr_assert_eq(cm_pattern_parse(text, false, NULL, &p, NULL), CM_OK, "%s", text);
     return p;
 }
 

@@ -1,7 +1,7 @@
 /* Goal: a list of devices is read as it was meant, whatever editor wrote it, and every fault is told with its
  * line before a key is made; a list that changes in between ends the run. Method: files with each
  * peculiarity, read to the end in batches of odd sizes; faults in a table. */
-#include "io/source_list.h"
+#include "tests/t_list.h"
 
 #include "engine/ident.h"
 #include "tests/t_oracle.h"
@@ -11,38 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char path[64];
-static struct cm_hasher hasher;
-
-static void setup(void)
-{
-    (void) snprintf(path, sizeof path, "/tmp/certmill-list-%d.txt", (int) getpid());
-    cr_assert_eq(cm_hasher_open(&hasher, NULL), CM_OK);
-}
-
-static void teardown(void)
-{
-    (void) unlink(path);
-    cm_hasher_close(&hasher);
-}
-
-static void write_list(const void *data, size_t len)
-{
-    FILE *f = fopen(path, "w");
-
-    cr_assert(f != NULL && fwrite(data, 1, len, f) == len && fclose(f) == 0);
-}
-
 static cm_err open_list(bool fold_case, struct cm_source **out, struct cm_error *err)
 {
-    const struct cm_source_list_conf conf = { .path = path,
-                                              .fold_case = fold_case,
+    const struct cm_source_list_conf conf = { .fold_case = fold_case,
                                               .mac_base = 10,
                                               .run_id = t_run_id,
-                                              .hasher = &hasher,
+                                              .hasher = &t_list_hasher,
                                               .spill_dir = "/tmp" };
 
-    return cm_source_list_open(&conf, out, err);
+    return t_list_open(CM_LIST_AUTO, &conf, out, err);
 }
 
 /* Reads all; ids separated by '|' in out. */
@@ -72,46 +49,46 @@ static cm_err read_all(struct cm_source *s, char *out, size_t cap, struct cm_err
     return rc;
 }
 
-#define LIT(text) text, sizeof(text) - 1
-
 static const struct {
     const char *text;
     size_t len;
     const char *ids;
 } fine[] = {
-    { LIT("a\nb\nc\n"), "a|b|c" },
-    { LIT("a\nb\nc"), "a|b|c" },
-    { LIT("a\r\nb\r\n"), "a|b" },
-    { LIT("a\r\nb"), "a|b" },
-    { LIT("\xef\xbb\xbf"
-          "a\nb\n"),
+    { T_LIT("a\nb\nc\n"), "a|b|c" },
+    { T_LIT("a\nb\nc"), "a|b|c" },
+    { T_LIT("a\r\nb\r\n"), "a|b" },
+    { T_LIT("a\r\nb"), "a|b" },
+    { T_LIT("\xef\xbb\xbf"
+            "a\nb\n"),
       "a|b" },
-    { LIT("\xef\xbb\xbf"
-          "\r\n\r\na\n"),
+    { T_LIT("\xef\xbb\xbf"
+            "\r\n\r\na\n"),
       "a" },
-    { LIT("\n\na\n\n\nb\n\n"), "a|b" },
-    { LIT("Gerät\n日本\n😀 x\n"), "Gerät|日本|😀 x" },
-    { LIT("only"), "only" },
-    { LIT("a b\na,b\n\"q\"\n"), "a b|a,b|\"q\"" },
-    { LIT("SN1\nsn1\n"), "SN1|sn1" },
+    { T_LIT("\n\na\n\n\nb\n\n"), "a|b" },
+    { T_LIT("Gerät\n日本\n😀 x\n"), "Gerät|日本|😀 x" },
+    { T_LIT("only"), "only" },
+    { T_LIT("a b\na,b\n\"q\"\n"), "a b|a,b|\"q\"" },
+    { T_LIT("SN1\nsn1\n"), "SN1|sn1" },
 };
 
-Test(source_list, what_editors_write, .init = setup, .fini = teardown)
+Test(source_list, what_editors_write, .init = t_list_setup, .fini = t_list_teardown)
 {
     for (size_t i = 0; i < CM_COUNT(fine); i++) {
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
-        char all[256], first[CM_ID_MAX];
+        char all[256];
+        struct cm_values first;
         uint8_t sha[32], expected[EVP_MAX_MD_SIZE];
-        write_list(fine[i].text, fine[i].len);
+        t_list_write(fine[i].text, fine[i].len);
         cr_assert_eq(open_list(false, &s, &err), CM_OK, "%zu: %s", i, err.what);
         cr_expect_eq(read_all(s, all, sizeof all, &err), CM_E_END, "%s", err.what);
         cr_expect_str_eq(all, fine[i].ids);
         cm_source_list_sha256(s, sha);
         cr_assert_eq(EVP_Digest(fine[i].text, fine[i].len, expected, NULL, EVP_sha256(), NULL), 1);
         cr_expect_arr_eq(sha, expected, 32);
-        const size_t len = cm_source_list_first(s, first);
-        cr_expect(len == strcspn(fine[i].ids, "|") && memcmp(first, fine[i].ids, len) == 0);
+        cr_assert(cm_source_list_first(s, 0, &first));
+        cr_expect(cm_span_eq(first.id, cm_span(fine[i].ids, strcspn(fine[i].ids, "|"))));
+        cr_expect(first.seq == 1 && first.mac == 10);
         cr_expect_eq(read_all(s, all, sizeof all, &err), CM_E_END, "asked again after the end");
         s->ops->close(s);
     }
@@ -123,47 +100,48 @@ static const struct {
     bool fold;
     const char *words;
 } bad[] = {
-    { "empty", LIT(""), false, "holds no device id" },
-    { "blank", LIT("\n\r\n\n"), false, "holds no device id" },
-    { "only a mark", LIT("\xef\xbb\xbf\n"), false, "holds no device id" },
+    { "empty", T_LIT(""), false, "holds no device id" },
+    { "blank", T_LIT("\n\r\n\n"), false, "holds no device id" },
+    { "only a mark", T_LIT("\xef\xbb\xbf\n"), false, "holds no device id" },
     { "UTF-16, little",
-      LIT("\xff\xfe"
-          "a\0\n\0"),
+      T_LIT("\xff\xfe"
+            "a\0\n\0"),
       false, "is UTF-16; save it as UTF-8" },
-    { "UTF-16, big", LIT("\xfe\xff\0a\0\n"), false, "is UTF-16" },
-    { "gzip", LIT("\x1f\x8b\x08\0\0\0\0\0\0\x03\n"), false, "is compressed with gzip" },
-    { "the same twice", LIT("a\n\nb\n\na\n"), false, "lines 1 and 5 hold the same device id" },
-    { "twice, not side by side", LIT("z\na\nm\nb\na\nq\n"), false, "lines 2 and 5 hold the same" },
-    { "thrice", LIT("a\na\na\n"), false, "lines 1 and 2 hold the same" },
-    { "twice with another end", LIT("a\r\na"), false, "lines 1 and 2 hold the same" },
-    { "the same but for case", LIT("SN1\nb\nsn1\n"), true,
-      "lines 1 and 3 hold the same device id (upper and lower" },
-    { "not UTF-8", LIT("a\nb\xff\n"), false, "line 2: device id \"b\\xff\" can't be used: it is not UTF-8" },
-    { "Latin-1", LIT("a\n\nGer\xe4t\n"), false, "line 3: device id" },
-    { "a NUL", LIT("a\nb\0c\n"), false, "line 2: " },
+    { "UTF-16, big", T_LIT("\xfe\xff\0a\0\n"), false, "is UTF-16" },
+    { "gzip", T_LIT("\x1f\x8b\x08\0\0\0\0\0\0\x03\n"), false, "is compressed with gzip" },
+    { "the same twice", T_LIT("a\n\nb\n\na\n"), false, "line 5: the same device id as line 1" },
+    { "twice, not side by side", T_LIT("z\na\nm\nb\na\nq\n"), false, "line 5: the same device id as line 2" },
+    { "thrice", T_LIT("a\na\na\n"), false, "2 rows can't be used" },
+    { "twice with another end", T_LIT("a\r\na"), false, "line 2: the same device id as line 1" },
+    { "the same but for case", T_LIT("SN1\nb\nsn1\n"), true,
+      "line 3: the same device id as line 1 (upper and lower" },
+    { "not UTF-8", T_LIT("a\nb\xff\n"), false,
+      "line 2: device id \"b\\xff\" can't be used: it is not UTF-8" },
+    { "Latin-1", T_LIT("a\n\nGer\xe4t\n"), false, "line 3: device id" },
+    { "a NUL", T_LIT("a\nb\0c\n"), false, "line 2: " },
     { "too long",
-      LIT("a\n1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
-          "234567\n"),
+      T_LIT("a\n1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
+            "234567\n"),
       false, "line 2: device id" },
-    { "a path", LIT("a\n../b\n"), false, "line 2: " },
-    { "a space at an end", LIT("a \n"), false, "line 1: " },
-    { "a tab", LIT("a\tb\n"), false, "line 1: " },
+    { "a path", T_LIT("a\n../b\n"), false, "line 2: " },
+    { "a space at an end", T_LIT("a \n"), false, "line 1: " },
+    { "a tab", T_LIT("a\tb\n"), false, "line 1: " },
 };
 
-Test(source_list, faults_are_told_with_their_lines, .init = setup, .fini = teardown)
+Test(source_list, faults_are_told_with_their_lines, .init = t_list_setup, .fini = t_list_teardown)
 {
     for (size_t i = 0; i < CM_COUNT(bad); i++) {
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
-        write_list(bad[i].text, bad[i].len);
+        t_list_write(bad[i].text, bad[i].len);
         cr_expect_eq(open_list(bad[i].fold, &s, &err), CM_E_INPUT, "%s", bad[i].what);
         cr_expect_not_null(strstr(err.what, bad[i].words), "%s: %s", bad[i].what, err.what);
-        cr_expect_not_null(strstr(err.what, path), "%s: %s", bad[i].what, err.what);
+        cr_expect_not_null(strstr(err.what, t_list_path), "%s: %s", bad[i].what, err.what);
         cr_expect_null(s);
     }
 }
 
-Test(source_list, a_line_without_end, .init = setup, .fini = teardown)
+Test(source_list, a_line_without_end, .init = t_list_setup, .fini = t_list_teardown)
 {
     static char line[300000];
     struct cm_source *s = NULL;
@@ -171,33 +149,33 @@ Test(source_list, a_line_without_end, .init = setup, .fini = teardown)
 
     memset(line, 'x', sizeof line);
     memcpy(line, "a\nb\n", 4);
-    write_list(line, sizeof line);
+    t_list_write(line, sizeof line);
     cr_expect_eq(open_list(false, &s, &err), CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, "line 3: longer than 262144 octets"), "%s", err.what);
 }
 
-Test(source_list, what_is_no_file, .init = setup, .fini = teardown)
+Test(source_list, what_is_no_file, .init = t_list_setup, .fini = t_list_teardown)
 {
     struct cm_source *s = NULL;
     struct cm_error err = { 0 };
 
     cr_expect_eq(open_list(false, &s, &err), CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, "there is no such file"), "%s", err.what);
-    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(mkfifo(t_list_path, 0600), 0);
     cr_expect_eq(open_list(false, &s, &err), CM_E_INPUT, "and it did not wait for a writer");
     cr_expect_not_null(strstr(err.what, "a pipe won't do"), "%s", err.what);
-    (void) unlink(path);
-    cr_assert_eq(mkdir(path, 0700), 0);
+    (void) unlink(t_list_path);
+    cr_assert_eq(mkdir(t_list_path, 0700), 0);
     cr_expect_eq(open_list(false, &s, &err), CM_E_INPUT);
     cr_expect_not_null(strstr(err.what, "not a regular file"), "%s", err.what);
-    (void) rmdir(path);
+    (void) rmdir(t_list_path);
 }
 
 /* Longer than the buffer, lines across its end, more ids than the sort keeps in memory. */
-Test(source_list, a_long_list, .init = setup, .fini = teardown, .timeout = 60)
+Test(source_list, a_long_list, .init = t_list_setup, .fini = t_list_teardown, .timeout = 60)
 {
     enum { N = 250000 };
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(t_list_path, "w");
     struct cm_source *s = NULL;
     struct cm_error err = { 0 };
     static struct cm_rec rec[1000];
@@ -225,11 +203,11 @@ Test(source_list, a_long_list, .init = setup, .fini = teardown, .timeout = 60)
     }
     cr_expect_eq(n, N);
     s->ops->close(s);
-    f = fopen(path, "a");
+    f = fopen(t_list_path, "a");
     (void) fprintf(f, "device-7%.7s\n", "0123456");
     cr_assert_eq(fclose(f), 0);
     cr_expect_eq(open_list(true, &s, &err), CM_E_INPUT);
-    cr_expect_not_null(strstr(err.what, "lines 8 and 250001 hold the same"), "%s", err.what);
+    cr_expect_not_null(strstr(err.what, "line 250001: the same device id as line 8"), "%s", err.what);
 }
 
 /* ---- changes between the two readings ---- */
@@ -249,15 +227,15 @@ static const struct {
       "\nc\n" },
 };
 
-Test(source_list, a_change_ends_the_run, .init = setup, .fini = teardown)
+Test(source_list, a_change_ends_the_run, .init = t_list_setup, .fini = t_list_teardown)
 {
     for (size_t i = 0; i < CM_COUNT(changes); i++) {
         struct cm_source *s = NULL;
         struct cm_error err = { 0 };
         char all[256];
-        write_list(changes[i].before, strlen(changes[i].before));
+        t_list_write(changes[i].before, strlen(changes[i].before));
         cr_assert_eq(open_list(false, &s, &err), CM_OK, "%s", err.what);
-        write_list(changes[i].after, strlen(changes[i].after)); /* the same inode */
+        t_list_write(changes[i].after, strlen(changes[i].after)); /* the same inode */
         cr_expect_eq(read_all(s, all, sizeof all, &err), CM_E_INPUT, "%s", changes[i].what);
         cr_expect_not_null(strstr(err.what, "changed during the run"), "%s: %s", changes[i].what, err.what);
         s->ops->close(s);
@@ -268,34 +246,34 @@ Test(source_list, a_change_ends_the_run, .init = setup, .fini = teardown)
 
 static cm_err judge(void *arg, const struct cm_values *v, struct cm_error *err)
 {
-    unsigned *seen = arg;
+    char *seen = arg;
 
-    ++*seen;
-    cr_assert(v->seq == *seen && v->mac == 9 + *seen && v->run_id == t_run_id && v->hasher == &hasher);
+    (void) snprintf(seen + strlen(seen), 64, "%.*s:%u ", (int) v->id.len, (const char *) v->id.data,
+                    (unsigned) v->seq);
+    cr_assert(v->mac == 9 + v->seq && v->run_id == t_run_id && v->hasher == &t_list_hasher);
     if (v->id.data[0] == 'x')
         CM_FAIL(err, CM_E_USAGE, "x is not liked");
     return CM_OK;
 }
 
-Test(source_list, the_caller_judges_each, .init = setup, .fini = teardown)
+Test(source_list, the_caller_judges_each, .init = t_list_setup, .fini = t_list_teardown)
 {
-    unsigned seen = 0;
-    struct cm_source_list_conf conf = { .path = path,
-                                        .mac_base = 10,
+    char seen[200] = "";
+    struct cm_source_list_conf conf = { .mac_base = 10,
                                         .run_id = t_run_id,
-                                        .hasher = &hasher,
+                                        .hasher = &t_list_hasher,
                                         .spill_dir = "/tmp",
                                         .check = judge,
-                                        .check_arg = &seen };
+                                        .check_arg = seen };
     struct cm_source *s = NULL;
     struct cm_error err = { 0 };
 
-    write_list(LIT("a\n\nb\nx\nc\n"));
-    cr_expect_eq(cm_source_list_open(&conf, &s, &err), CM_E_USAGE);
-    cr_expect_eq(seen, 3);
+    t_list_write(T_LIT("a\n\nb\nx\nc\n"));
+    cr_expect_eq(t_list_open(CM_LIST_LINES, &conf, &s, &err), CM_E_USAGE);
+    cr_expect_str_eq(seen, "a:1 b:2 x:3 c:3 x:3 ", "all of them, and the one that is refused once more");
     cr_expect_not_null(strstr(err.what, "line 4: x is not liked"), "%s", err.what);
     conf.check = NULL;
     conf.mac_base = (1ull << 48) - 2;
-    cr_expect_eq(cm_source_list_open(&conf, &s, &err), CM_E_USAGE);
+    cr_expect_eq(t_list_open(CM_LIST_LINES, &conf, &s, &err), CM_E_USAGE);
     cr_expect_not_null(strstr(err.what, "line 4: --mac-base passes"), "%s", err.what);
 }

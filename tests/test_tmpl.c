@@ -11,7 +11,7 @@ static struct cm_field field_of(const char *pattern, enum cm_charset charset, ui
 {
     struct cm_field f = { .label = "field", .charset = charset, .min = min, .max = max };
 
-    cr_assert_eq(cm_pattern_parse(pattern, true, &f.text, NULL), CM_OK);
+    cr_assert_eq(cm_pattern_parse(pattern, true, NULL, &f.text, NULL), CM_OK);
     return f;
 }
 

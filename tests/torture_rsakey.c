@@ -242,7 +242,6 @@ static void windows(void)
 
 int main(void)
 {
-    static const char *const names[] = { "the best way", "by BIGNUM" };
     uint64_t random = 0;
 
     if (CRYPTO_set_mem_functions(torture_malloc, torture_realloc, torture_free) != 1) {
@@ -250,17 +249,20 @@ int main(void)
         return 1;
     }
     random = t_seed();
-    for (int way = 0; way < 2; way++) {
-        const enum cm_way which = way == 0 ? CM_WAY_BEST : CM_WAY_BIGNUM;
+    for (int way = CM_WAY_IFMA; way < CM_WAYS; way++) {
+        const enum cm_way which = (enum cm_way) way;
+        const char *const name = cm_primetest_name(which);
+        if (!cm_primetest_runs(which))
+            continue;
         struct cm_rsakey *r = open_way(which);
         static struct cm_keypair first; /* libcrypto sets its DRBG up */
-        note(cm_rsakey_make(r, &first, NULL) == CM_OK, names[way], 0, "the first key");
+        note(cm_rsakey_make(r, &first, NULL) == CM_OK, name, 0, "the first key");
         torture_starts(r);
         cm_rsakey_close(r);
-        torture_make(names[way], which, LIBCRYPTO, 30, &random);
-        torture_make(names[way], which, DRBG, 20, &random);
-        torture_open(names[way], which, LIBCRYPTO);
-        torture_open(names[way], which, CALLOC);
+        torture_make(name, which, LIBCRYPTO, 30, &random);
+        torture_make(name, which, DRBG, 20, &random);
+        torture_open(name, which, LIBCRYPTO);
+        torture_open(name, which, CALLOC);
     }
     torture_bases();
     windows();

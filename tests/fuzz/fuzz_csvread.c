@@ -24,15 +24,17 @@ static cm_err feed(void *arg, uint8_t *buf, size_t cap, size_t *got, struct cm_e
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct feed f = { .piece = len > 0 ? data[0] + 1u : 1 };
-    struct cm_csvread *r = NULL;
+    static struct feed f;
+    static struct cm_csvread *r; /* one for all, begun anew: its buffers are large */
     struct cm_csv_record rec;
     uint64_t line = 0;
 
     if (len == 0)
         return 0;
-    f.left = cm_span(data + 1, len - 1);
-    CM_ASSERT(cm_csvread_open("list", feed, &f, &r, NULL) == CM_OK);
+    f = (struct feed) { .left = cm_span(data + 1, len - 1), .piece = data[0] + 1u };
+    if (r == NULL)
+        CM_ASSERT(cm_csvread_open("list", feed, &f, &r, NULL) == CM_OK);
+    cm_csvread_restart(r);
     while (cm_csvread_next(r, &rec, NULL) == CM_OK) {
         size_t sum = 0;
         for (size_t i = 0; i < rec.fields; i++)
@@ -41,6 +43,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         CM_ASSERT(rec.raw.len > 0 && sum <= rec.raw.len);
         line = rec.line;
     }
-    cm_csvread_close(r);
     return 0;
 }
