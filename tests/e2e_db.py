@@ -6,6 +6,7 @@ COMMITs or their answers; a server that is killed and started again; kill -9 at 
 load; then a resume or a load, after which database, manifest and segments must agree column by column (db_kit.py).
 Choices come from a printed seed. CM_DB_DEVICES: size of the large fleet; CM_DB_FAULTS: faults per database."""
 
+import csv
 import os
 import shutil
 import signal
@@ -66,13 +67,28 @@ def sound(fleet, ids=None):
 # --- what comes out ------------------------------------------------------------
 
 
+def device_list(path, count):
+    """A list as factories have them: a BOM, CRLF, fields in quotes with commas, quotes and line ends; some empty."""
+    with open(path, "w", encoding="utf-8-sig", newline="") as f:
+        out = csv.writer(f, lineterminator="\r\n")
+        out.writerow(["part", "serial", "MAC", "note, free"])
+        for n in range(count):
+            note = ["", "plain", 'a "b", c', "two\r\nlines", "\u00e4\u20ac\U0001f600", "back\\slash"][n % 6]
+            out.writerow([f"P-{n % 7}", f"SN{n:08}", f"02:00:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}", note])
+
+
 def large():
-    """A run that feeds all databases at once; then loading it once more changes nothing."""
+    """A run of a list that feeds all databases at once; then loading it once more changes nothing."""
     bases = [kind() for kind in kinds]
-    r = kit.mint("large", "ca", "--count", str(DEVICES), "--subject", "/O=A\u00e4 \\+\"b\\\"/CN={id}", "--lot", "L\"1\\",
-                 "--sku", "S\u00fc", "--order", "4711", *feeds(*bases))
+    device_list("large.csv", DEVICES)
+    r = kit.mint("large", "ca", "--devices", "large.csv", "--id-column", "serial", "--subject",
+                 "/O=A\u00e4 \\+\"b\\\"/CN={id}", "--lot", "L\"1\\", "--sku", "S\u00fc", "--order", "4711", *feeds(*bases))
     ok(quiet(r), "a run that feeds databases")
     kit.say("large: minted and loaded")
+    with open("large.csv", encoding="utf-8-sig", newline="") as f:
+        listed = list(csv.DictReader(f))
+    rows = sorted(db_kit.manifest("large"), key=lambda r: r["seq"])
+    kit.check([r["attributes"] for r in rows] == listed, "the rows' attributes are the list's columns")
     for b in bases:
         agree(b, "large", what="large")
         before = b.dump()
