@@ -15,6 +15,7 @@ extern const struct cm_cmd cm_cmd_verify;
 extern const struct cm_cmd cm_cmd_show;
 extern const struct cm_cmd cm_cmd_extract;
 extern const struct cm_cmd cm_cmd_load;
+extern const struct cm_cmd cm_cmd_export;
 extern const struct cm_cmd cm_cmd_bench;
 extern const struct cm_cmd cm_cmd_doctor;
 extern const struct cm_cmd cm_cmd_profile_list;

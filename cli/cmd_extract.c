@@ -2,7 +2,6 @@
 #include "cli/msg.h"
 #include "cli/term.h"
 #include "engine/secret.h"
-#include "engine/xxh.h"
 #include "io/file.h"
 #include "io/fleet.h"
 #include "io/journalread.h"
@@ -50,15 +49,10 @@ struct item {
 static cm_err load(const struct extraction *x, const struct cm_row *row, const struct item *item,
                    struct cm_error *err)
 {
-    uint8_t digest[16];
-    char hex[33] = "";
-    struct cm_writer w = cm_writer(hex, 32);
     bool part = false;
 
     CM_TRY(cm_fleet_read_place(x->fleet, item->side, item->place, row->tree, item->data, &part, err));
-    cm_xxh128(item->data, (size_t) item->place->length, digest);
-    cm_put_hex(&w, digest, sizeof digest);
-    if (strcmp(hex, item->place->xxh3) != 0)
+    if (!cm_fleet_place_holds(item->place, item->data))
         CM_FAIL(err, CM_E_INPUT,
                 "%s of %.96s is damaged: it is not what the manifest lists; nothing was written for it",
                 item->side == CM_FLEET_KEYS ? "the key" : "the bundle", row->device_id);
