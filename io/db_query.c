@@ -16,22 +16,33 @@ static cm_err must_exist(const char *url, const char *option, struct cm_error *e
     return CM_OK;
 }
 
+static cm_err must_be_used(struct cm_db *d, struct cm_error *err)
+{
+    const char *const schema = cm_db_words(d)->schema;
+    struct cm_db_answer answer = { 0 };
+    char sql[160];
+
+    (void) snprintf(sql, sizeof sql,
+                    "SELECT CAST(indexed AS integer), (SELECT count(*) FROM %srun) FROM %scertmill_schema",
+                    schema, schema);
+    CM_TRY(cm_db_query(d, sql, NULL, 0, &answer, err));
+    const bool indexed = answer.rows > 0 && strcmp(answer.cell[0], "0") != 0;
+    const bool runs = answer.rows > 0 && strcmp(answer.cell[1], "0") != 0;
+    cm_db_answer_done(&answer);
+    if (!runs)
+        CM_FAIL(err, CM_E_INPUT, "the database %.160s has no devices: certmill load DIR --to URL brings them",
+                d->name);
+    return indexed ? CM_OK : cm_db_index(d, err);
+}
+
 cm_err cm_db_open_used(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
                        struct cm_error *err)
 {
     struct cm_db *d = NULL;
-    bool indexed = false;
-    int64_t runs = 0;
 
     CM_TRY(must_exist(url, option, err));
     CM_TRY(cm_db_open(url, option, wait_ms, &d, err));
-    /* No run has this id: all of them are others. */
-    cm_err rc = d->ops->look(d, "00000000-0000-0000-0000-000000000000", NULL, &indexed, &runs, err);
-    if (rc == CM_OK && runs == 0)
-        rc = cm_fail(err, CM_E_INPUT, CM_HERE,
-                     "the database %.160s has no devices: certmill load DIR --to URL brings them", d->name);
-    if (rc == CM_OK && !indexed)
-        rc = cm_db_index(d, err);
+    const cm_err rc = must_be_used(d, err);
     if (rc != CM_OK)
         cm_db_close(d);
     else
