@@ -1,10 +1,11 @@
 #include "io/export_impl.h"
 
+#include "engine/pem.h"
 #include "engine/xxh.h"
 #include "io/bundle.h"
 #include "io/extsort.h"
 #include "io/fleet_walk.h"
-#include "io/journalread.h"
+#include "io/leafread.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -177,7 +178,7 @@ struct writing {
     struct cm_export *x;
     const struct cm_export_format *format;
     struct cm_export_out *out;
-    uint8_t *bundle; /* CM_ROW_CHAIN_MAX octets */
+    struct cm_leafread *leaves;
     uint64_t rows_per_file, done;
     struct cm_export_result *result;
 };
@@ -214,17 +215,18 @@ static cm_err end_file(const struct writing *w, struct cm_error *err)
 
 static cm_err load_leaf(const struct writing *w, const struct cm_row *row, struct cm_error *err)
 {
-    struct cm_export *const x = w->x;
-    bool part = false;
+    const struct cm_rowview view = { .device_id = cm_span_str(row->device_id),
+                                     .certificate_id = cm_span_str(row->certificate_id),
+                                     .chain_file = cm_span_str(row->chain.file),
+                                     .chain_xxh3 = cm_span_str(row->chain.xxh3),
+                                     .chain_offset = row->tree ? -1 : (int64_t) row->chain.offset,
+                                     .chain_length = (int64_t) row->chain.length };
+    struct cm_span der;
 
-    CM_TRY(cm_fleet_read_place(x->fleet, CM_FLEET_CHAINS, &row->chain, row->tree, w->bundle, &part, err));
-    x->leaf.len = 0;
-    if (!cm_fleet_place_holds(&row->chain, w->bundle) ||
-        !cm_bundle_leaf(cm_span(w->bundle, (size_t) row->chain.length), cm_fleet_run(x->fleet)->der,
-                        &x->leaf))
-        CM_FAIL(err, CM_E_INPUT,
-                "the bundle of %.96s is damaged: it is not what the manifest lists; run certmill verify %s",
-                row->device_id, cm_fleet_path(x->fleet));
+    CM_TRY(cm_leafread(w->leaves, &view, &der, err));
+    w->x->leaf.len = 0;
+    cm_put_pem(&w->x->leaf, "CERTIFICATE", der.data, der.len);
+    CM_ASSERT(cm_writer_ok(&w->x->leaf));
     return CM_OK;
 }
 
@@ -292,10 +294,10 @@ static cm_err write_all(struct cm_export *x, const struct cm_export_format *form
                 "that would be %llu files, at most %d are made: ask for more --rows-per-file", (ull) files,
                 CM_EXPORT_FILES_MAX);
     CM_TRY(cm_export_out_open(conf->out, files, beside ? format->beside_suffix : NULL, &w.out, err));
-    w.bundle = malloc(CM_ROW_CHAIN_MAX);
-    const cm_err rc = w.bundle != NULL ? write_files(&w, beside, err)
-                                       : cm_fail(err, CM_E_NOMEM, CM_HERE, "out of memory for a bundle");
-    free(w.bundle);
+    cm_err rc = cm_leafread_open(x->fleet, &w.leaves, err);
+    if (rc == CM_OK)
+        rc = write_files(&w, beside, err);
+    cm_leafread_close(w.leaves);
     cm_export_out_close(w.out);
     return rc;
 }

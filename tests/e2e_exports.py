@@ -721,9 +721,9 @@ def damaged():
         octet = f.read(1)
         f.seek(-1, 1)
         f.write(bytes([octet[0] ^ 1]))
-    refused("hurt", "json", says=("the bundle of d12 is damaged", "certmill verify"))
+    refused("hurt", "json", says=("device d12: ", "damaged", "certmill verify"))
     os.rename(f"hurt/{row['chain']['segment']}", "hurt/away")
-    refused("hurt", "csv", says=("chains/000000.tar is missing",))
+    refused("hurt", "csv", says=("chains/000000.tar", "missing"))
 
 
 def negative_controls(aws):
