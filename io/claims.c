@@ -107,9 +107,9 @@ static cm_err read_identities(struct cm_db *d, const char *where, const char *va
 
 /* ---- claim ---- */
 
-/* A claim's UPDATE of the row that `where` chooses. Parameters: $1 lease, $2 station, $3 request, then what
- * `where` has for its own. *id: of the certificate; CM_E_END: no such row. */
-static cm_err take(struct cm_db *d, const struct cm_claim_request *r, const char *where,
+/* A claim's UPDATE of the row that `where` chooses by the index. Parameters: $1 lease, $2 station, $3
+ * request, then what `where` has for its own. *id: of the certificate; CM_E_END: no such row. */
+static cm_err take(struct cm_db *d, const struct cm_claim_request *r, const char *index, const char *where,
                    const char *const *more, size_t mores, char id[65], struct cm_error *err)
 {
     const struct cm_db_words *const words = cm_db_words(d);
@@ -124,8 +124,10 @@ static cm_err take(struct cm_db *d, const struct cm_claim_request *r, const char
     put_all(&w, "UPDATE ", words->schema,
             "device SET state = 'claimed', station = $2, request_id = $3, claimed_at = ", words->now,
             ", lease_until = ", words->then, ", reported_at = NULL, note = NULL WHERE certificate_id = (",
-            "SELECT certificate_id FROM ", words->schema, "device WHERE superseded_by IS NULL AND ", where,
-            words->skip_locked, ") RETURNING certificate_id", NULL);
+            "SELECT certificate_id FROM ", words->schema, "device",
+            words->by_index != NULL ? words->by_index : "", words->by_index != NULL ? index : "",
+            " WHERE superseded_by IS NULL AND ", where, words->skip_locked, ") RETURNING certificate_id",
+            NULL);
     CM_TRY(cm_db_query(d, sql_of(&w), text, 3 + mores, &answer, err));
     const bool found = answer.rows > 0;
     if (found)
@@ -141,24 +143,28 @@ static cm_err take_next(struct cm_db *d, const struct cm_claim_request *r, char 
     const char *const value[] = { r->sku, r->lot, r->order };
     const char *more[CM_COUNT(value)];
     size_t mores = 0;
+    bool leading = true; /* those before it are all given: the index leads to them */
     char filter[256] = "", where[640];
 
     for (size_t i = 0; i < CM_COUNT(value); i++) {
-        if (value[i] == NULL)
+        if (value[i] == NULL) {
+            leading = false;
             continue;
+        }
         more[mores++] = value[i];
         const size_t used = strlen(filter);
-        (void) snprintf(filter + used, sizeof filter - used, " AND %s = $%zu", column[i], 3 + mores);
+        (void) snprintf(filter + used, sizeof filter - used, " AND %s%s = $%zu",
+                        leading ? "" : cm_db_words(d)->scanned, column[i], 3 + mores);
     }
     (void) snprintf(where, sizeof where,
                     "state = 'unused'%s ORDER BY sku, lot, order_name, run_no, seq LIMIT 1", filter);
-    const cm_err rc = take(d, r, where, more, mores, id, err);
+    const cm_err rc = take(d, r, "device_unused", where, more, mores, id, err);
     if (rc != CM_E_END)
         return rc;
     (void) snprintf(where, sizeof where,
                     "state = 'claimed' AND lease_until < %s%s ORDER BY lease_until LIMIT 1",
                     cm_db_words(d)->now, filter);
-    return take(d, r, where, more, mores, id, err);
+    return take(d, r, "device_lease", where, more, mores, id, err);
 }
 
 static bool differs(const char *asked, const char *is)
@@ -193,7 +199,7 @@ static cm_err take_again(struct cm_db *d, const struct cm_claim_request *r, char
                      "request %.60s got %.96s, which is not of the SKU, lot and order that are asked for now",
                      r->request_id, f[CM_IDENTITY_DEVICE_ID]);
     else if (rc == CM_OK)
-        rc = take(d, r, "request_id = $3", NULL, 0, id, err);
+        rc = take(d, r, "device_request", "request_id = $3", NULL, 0, id, err);
     cm_identity_done(&had);
     return rc;
 }

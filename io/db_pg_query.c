@@ -8,6 +8,7 @@ const struct cm_db_words cm_db_pg_words = {
     .schema = "certmill.",
     .lock = " FOR UPDATE",
     .skip_locked = " FOR UPDATE SKIP LOCKED",
+    .scanned = "",
     .now = "clock_timestamp()",
     .then = "clock_timestamp() + $1::float8 * interval '1 second'",
     .time = "to_char(%s AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",

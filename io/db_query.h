@@ -17,10 +17,14 @@ struct cm_db_words {
     const char *schema;      /* before the name of a table: "certmill." */
     const char *lock;        /* behind a SELECT whose rows others must not take meanwhile */
     const char *skip_locked; /* the same, and rows that others have locked are passed over */
-    const char *now;         /* the time, as columns have it */
-    const char *then;        /* so many seconds from now: takes $1; null gives null */
-    const char *time;        /* printf format: a column of time as RFC 3339 */
-    const char *hex;         /* printf format: a column of octets as hex digits */
+    const char
+        *by_index; /* behind the name of a table, before that of the index to use; NULL: the planner knows */
+    const char
+        *scanned;    /* before a column, that the planner keeps the order of the index and looks through it */
+    const char *now; /* the time, as columns have it */
+    const char *then; /* so many seconds from now: takes $1; null gives null */
+    const char *time; /* printf format: a column of time as RFC 3339 */
+    const char *hex;  /* printf format: a column of octets as hex digits */
 };
 
 struct cm_db_answer {

@@ -2,8 +2,7 @@
 
 #include <jansson.h>
 
-/* Every field of the manifest as a column, then the attributes, a column each. The cells come through
- * x->leaf's spare room: a cell is rendered before it is known whether it needs quotes. */
+/* Every field of the manifest as a column, then the attributes, a column each. */
 
 static bool is_attributes(size_t i)
 {
@@ -33,13 +32,13 @@ static cm_err put_row(struct cm_export *x, const struct cm_row *row, struct cm_e
 {
     (void) err;
     for (size_t i = 0; i < cm_table_count(x); i++) {
-        struct cm_writer cell = x->cell;
+        struct cm_span value;
         if (is_attributes(i))
             continue;
         if (i > 0)
             cm_put_byte(&x->text, ',');
-        if (cm_table_put(x, i, row, &cell))
-            cm_put_csv(&x->text, cm_span(cell.data, cell.len));
+        if (cm_table_value(x, i, row, &value))
+            cm_put_csv(&x->text, value);
     }
     for (size_t i = 0; i < x->columns; i++) {
         const char *const value = json_string_value(json_object_get(row->attributes, x->column[i]));

@@ -100,8 +100,8 @@ bool cm_export_judge_thing(const char *name, const char *what, char why[CM_EXPOR
 size_t cm_table_count(const struct cm_export *x);
 const char *cm_table_name(size_t i);
 bool cm_table_number(size_t i); /* an integer, not a text */
-/* The value of a column to w; false: null. */
-bool cm_table_put(const struct cm_export *x, size_t i, const struct cm_row *row, struct cm_writer *w);
+/* The value of a column, a view that lives until the next; false: null. */
+bool cm_table_value(struct cm_export *x, size_t i, const struct cm_row *row, struct cm_span *out);
 
 /* ---- export_out.c: the output's files ---- */
 

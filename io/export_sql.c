@@ -66,14 +66,14 @@ static cm_err put_row(struct cm_export *x, const struct cm_row *row, struct cm_e
     else
         cm_put_lit(w, ",\n");
     for (size_t i = 0; i < cm_table_count(x); i++) {
-        struct cm_writer cell = x->cell;
+        struct cm_span value;
         cm_put_byte(w, i > 0 ? ',' : '(');
-        if (!cm_table_put(x, i, row, &cell))
+        if (!cm_table_value(x, i, row, &value))
             cm_put_lit(w, "NULL");
         else if (cm_table_number(i))
-            cm_put(w, cell.data, cell.len);
+            cm_put_span(w, value);
         else
-            cm_put_sql(w, cm_span(cell.data, cell.len));
+            cm_put_sql(w, value);
     }
     cm_put_byte(w, ')');
     x->open_len += w->len - before;

@@ -112,7 +112,7 @@ static void put_attributes(const struct cm_row *row, struct cm_writer *w)
     free(text);
 }
 
-bool cm_table_put(const struct cm_export *x, size_t i, const struct cm_row *row, struct cm_writer *w)
+static bool put_value(const struct cm_export *x, size_t i, const struct cm_row *row, struct cm_writer *w)
 {
     const struct column *const c = &columns[i];
 
@@ -139,4 +139,15 @@ bool cm_table_put(const struct cm_export *x, size_t i, const struct cm_row *row,
         return true;
     }
     return false;
+}
+
+/* What does not fit is told as the row's text that does not. */
+bool cm_table_value(struct cm_export *x, size_t i, const struct cm_row *row, struct cm_span *out)
+{
+    struct cm_writer cell = x->cell;
+    const bool is = put_value(x, i, row, &cell);
+
+    x->text.overflow = x->text.overflow || cell.overflow;
+    *out = cm_span(cell.data, cell.len);
+    return is;
 }

@@ -18,7 +18,7 @@ import time
 import e2e_kit as kit
 import e2e_postgres
 
-CLAIMS = int(os.environ.get("CM_CLAIMS", "120" if kit.SLOW else "2000"))
+CLAIMS = int(os.environ.get("CM_CLAIMS", "120" if kit.SLOW else "1000"))
 KILLS = int(os.environ.get("CM_CLAIM_KILLS", "10" if kit.SLOW else "80"))
 STATIONS = 8
 

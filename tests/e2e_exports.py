@@ -522,6 +522,16 @@ def attributes(aws, server):
     exported("hard", "csv", "china.csv", *AWS, "--aws-partition", "aws-cn")
     for r in records("china.csv", "csv"):
         kit.check(r["certificate_arn"] == arn("cert", r["certificate_id"], "aws-cn"), r["certificate_arn"])
+    made.devices[0].row["attributes"] = {"serial": "s"}
+    made.write("taken")
+    refused("taken", "thingsboard", says=("\"serial\"", "export to csv"))
+    exported("taken", "csv", "taken.csv")  # attributes.serial there
+    check_csv("taken.csv", rows_of("taken"), aws)
+    for n, device in enumerate(made.devices):
+        device.row["attributes"] = {f"column {n}.{i}": "x" for i in range(7)}  # 280 names
+    made.write("wide")
+    refused("wide", "csv", says=("more than 256 different names", "export to json"))
+    exported("wide", "json", "wide.json")
     exported("hard", "sql", "named.sql", "--table", "Order_66")
     sound("sql, a name", check_sql("named.sql", rows, table="Order_66"), rows)
 
@@ -615,6 +625,15 @@ def refusals():
     sound("espressif", check_espressif("macs.csv", rows_of("macs"), None), rows_of("macs"))
     listed("bad-macs", ["02-00:00-00-00-01", "02000000000", "02:00:00:00:00:0g", "0200000000022"])
     refused("bad-macs", "espressif", says=("4 of 4",))
+
+
+def too_long():
+    """A value of more than 4,096 characters: found while it is written, and then nothing is there."""
+    names = ",".join(f"DNS:{c * 60}.{d * 60}.example.com" for c in "abcdefgh" for d in "stuvw")
+    kit.must_mint("long", "ca", "--count", "3", "--key", "RSA-2048", "--san", names)
+    refused("long", "aws-bulk", says=("the certificate of SN00000001 has", "at most 4096"))
+    exported("long", "json", "long.json")
+    sound("long", check_json("long.json", rows_of("long"), None), rows_of("long"))
 
 
 def bad_options():
@@ -751,6 +770,7 @@ def main():
     server = None if kit.SLOW else e2e_postgres.Server.find()
     kit.ca_init("ca", "--subject", "/O=Acme/CN=Device CA", "--pathlen", "0")
     refusals()
+    too_long()
     bad_options()
     names_of_files()
     negative_controls(aws)
