@@ -64,7 +64,9 @@ cm_err cm_db_pg_settle(struct cm_db *d, struct cm_error *err)
 
     if (rc == CM_E_CLOSED)
         CM_FAIL(err, CM_E_DB,
-                "the connection to the database %s broke while it committed: nobody knows whether it did",
+                "the connection to the database %s broke while it committed, nobody knows whether it did: "
+                "give the same "
+                "command again (a claim with its --request-id)",
                 d->name);
     return rc;
 }

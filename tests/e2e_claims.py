@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+import db_kit
 import e2e_kit as kit
 import e2e_postgres
 
@@ -25,40 +26,25 @@ STATIONS = 8
 
 # ---- databases ----
 
-class File:
-    name, schema, count = "sqlite", "", 0
+def texts(row):
+    return tuple(None if v is None else str(v) for v in row)
 
-    def __init__(self):
-        File.count += 1
-        self.path = os.path.abspath(f"db-{File.count}")
-        self.url = f"sqlite:{self.path}"
 
+class File(db_kit.File):
     def ask(self, sql):
-        """Rows of texts; None is null."""
-        db = sqlite3.connect(self.path, timeout=30)
-        with db:
-            rows = db.execute(sql.format(p="")).fetchall()
-        db.close()
-        return [tuple(None if v is None else str(v) for v in r) for r in rows]
+        """Rows of texts; None is null. {p} stands before the names of tables."""
+        return [texts(r) for r in self.query(sql.format(p=""))]
 
     do = ask
 
 
-class Base:
-    name, schema, count, server = "postgresql", "certmill.", 0, None
-
-    def __init__(self):
-        Base.count += 1
-        self.database = f"claims_{Base.count}"
-        self.server.psql(f"CREATE DATABASE {self.database}")
-        self.url = self.server.url(self.database)
-
+class Base(db_kit.Base):
     def ask(self, sql):
-        lines = self.server.psql(f"SELECT row_to_json(t) FROM ({sql.format(p='certmill.')}) t", self.database)
-        return [tuple(None if v is None else str(v) for v in json.loads(line).values()) for line in lines]
+        return [texts(json.loads("|".join(r)).values())
+                for r in self.query(f"SELECT row_to_json(t) FROM ({sql.format(p='certmill.')}) t")]
 
     def do(self, sql):
-        self.server.psql(sql.format(p="certmill."), self.database)
+        self.query(sql.format(p="certmill."))
 
 
 def loaded(kind, *fleets):
@@ -545,6 +531,34 @@ def server_troubles():
     kit.check(take(db, "A", "--request-id", "q")["device_id"], "after a restart")
 
 
+def lost_commits():
+    """A COMMIT that does not arrive, and one whose answer does not: nobody knows, and the same request tells."""
+    server = Base.server
+
+    def lose(_proxy, client, upstream):
+        e2e_postgres.Proxy.cut(upstream)
+        e2e_postgres.Proxy.cut(client)
+        return False
+
+    def lose_answer(proxy, client, upstream):
+        e2e_postgres.Proxy.cut(client)  # its answer finds nobody
+        upstream.sendall(proxy.COMMIT)
+        return False
+
+    for what, at_commit, committed in (("COMMIT", lose, False), ("answer", lose_answer, True)):
+        db = loaded(Base, "labels-a")
+        proxy = e2e_postgres.Proxy(server.port, at_commit)
+        r = kit.mill("claim", "--from", server.url(db.database, port=proxy.port), "--station", "A", "--request-id", "q")
+        expect(r, 3, "nobody knows whether it did", "--request-id")
+        server.wait_idle()
+        was = db.ask("SELECT device_id FROM {p}device WHERE state = 'claimed'")
+        kit.check(proxy.hits == 1 and len(was) == committed, f"a lost {what}:", proxy.hits, was)
+        again = take(db, "A", "--request-id", "q")
+        now = db.ask("SELECT device_id FROM {p}device WHERE state = 'claimed'")
+        kit.check(again["again"] == committed and now == [(again["device_id"],)] and was in ([], now), f"a lost {what}:", was, now)
+        proxy.close()
+
+
 def locked_file():
     """SQLite: a writer that stays is waited for, then told."""
     db = loaded(File, "labels-a")
@@ -584,6 +598,7 @@ def main():
             test(kind)
     locked_file()
     if Base.server is not None:
+        lost_commits()
         server_troubles()
     sys.exit(kit.finish())
 
