@@ -4,6 +4,7 @@
 #include "io/bundle.h"
 #include "io/fleet.h"
 #include "io/journalread.h"
+#include "io/jsontext.h"
 
 #include <jansson.h>
 
@@ -42,16 +43,11 @@ static void put_place(const char *key, const struct cm_row *row, const struct cm
 
 static void put_attributes(const struct json_t *attributes)
 {
-    /* jansson's iterators take no const object; this one is not changed. */
-    union {
-        const json_t *in;
-        json_t *out;
-    } u = { .in = attributes };
     const char *key = NULL;
     json_t *value = NULL;
     char text[300];
 
-    json_object_foreach(u.out, key, value)
+    json_object_foreach(cm_json_each(attributes), key, value)
     {
         (void) snprintf(text, sizeof text, "%.120s = %.160s", key, json_string_value(value));
         put("attribute", text);

@@ -5,6 +5,7 @@
 #include "io/bundle.h"
 #include "io/extsort.h"
 #include "io/fleet_walk.h"
+#include "io/jsontext.h"
 #include "io/leafread.h"
 
 #include <ctype.h>
@@ -42,15 +43,10 @@ static void refuse(const struct judging *j, const char *device_id, const char *w
 
 static cm_err note_columns(struct cm_export *x, const struct cm_row *row, struct cm_error *err)
 {
-    /* jansson's iterators take no const object; this one is not changed. */
-    union {
-        const json_t *in;
-        json_t *out;
-    } u = { .in = row->attributes };
     const char *key = NULL;
     json_t *value = NULL;
 
-    json_object_foreach(u.out, key, value)
+    json_object_foreach(cm_json_each(row->attributes), key, value)
     {
         size_t i = 0;
         while (i < x->columns && strcmp(x->column[i], key) != 0)

@@ -3,6 +3,7 @@
 #include "engine/hash.h"
 #include "engine/pemread.h"
 #include "io/jsonread.h"
+#include "io/jsontext.h"
 
 #include <errno.h>
 
@@ -29,17 +30,12 @@ struct mark {
 /* The first string under this key, however deep it lies. */
 static const char *find_text(const json_t *in, const char *key, int depth)
 {
-    /* jansson's iterators take no const object; this one is not changed. */
-    union {
-        const json_t *in;
-        json_t *out;
-    } u = { .in = in };
     const char *name = NULL, *found = json_string_value(json_object_get(in, key));
     json_t *value = NULL;
 
     if (found != NULL || depth == 0)
         return found;
-    json_object_foreach(u.out, name, value)
+    json_object_foreach(cm_json_each(in), name, value)
     {
         found = find_text(value, key, depth - 1);
         if (found != NULL)

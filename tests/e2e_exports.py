@@ -553,9 +553,10 @@ def reworked(aws):
 
 
 def unfinished(aws):
-    """Killed: what is committed is exported, also out of a segment that still bears .part, and that is said."""
-    for layout in ("tar", "tree"):
-        out = f"killed-{layout}"
+    """Killed or stopped: what is committed is exported, also out of a segment that still bears .part, and that is said."""
+    for layout, number, word in (("tar", signal.SIGKILL, "unfinished"), ("tree", signal.SIGKILL, "unfinished"),
+                                 ("tar", signal.SIGINT, "stopped")):
+        out = f"{word}-{layout}"
         p = subprocess.Popen([kit.CERTMILL, "mint", "--quiet", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--out", out,
                               "--plaintext-keys", "--count", "3000000", "--layout", layout], stdin=subprocess.DEVNULL)
         end = time.monotonic() + kit.PATIENCE
@@ -563,7 +564,7 @@ def unfinished(aws):
             if os.path.exists(f"{out}/journal") and b'"type":"commit"' in read(f"{out}/journal"):
                 break
             time.sleep(0.02)
-        p.kill()
+        p.send_signal(number)
         p.wait()
         rows = rows_of(out)
         r = export(out, "thingpress", f"{out}.txt", "--rows-per-file", "100000000")
@@ -574,10 +575,10 @@ def unfinished(aws):
         for line in lines:
             pem = base64.b64decode(line, validate=True).decode()
             found[by_id.get(hashlib.sha256(der_of(pem)).hexdigest())] = pem
-        sound(f"killed {layout}", found, rows)
+        sound(out, found, rows)
         told = json.loads(export(out, "json", f"{out}.json", "--json").out)
-        kit.check(told["state"] == "unfinished" and told["devices"] == len(rows), "killed:", told)
-        sound(f"killed {layout}, json", check_json(f"{out}.json", rows, aws), rows)
+        kit.check(told["state"] == word and told["devices"] == len(rows), out, told)
+        sound(f"{out}, json", check_json(f"{out}.json", rows, aws), rows)
         subprocess.run(["rm", "-rf", out, f"{out}.json"], check=True)
 
 
