@@ -582,6 +582,21 @@ def unfinished(aws):
         subprocess.run(["rm", "-rf", out, f"{out}.json"], check=True)
 
 
+def told():
+    """Every format of the help is tested here, and explained in the documentation."""
+    text = kit.mill("help", "export").out.decode()
+    listed_there = set()
+    for line in text.split("FORMAT is one of\n")[1].split("\n\n")[0].split("\n"):
+        listed_there |= set(re.match(r"  ((?:[a-z-]+, )*[a-z-]+) ", line).group(1).split(", "))
+    tested = {*CHECKS, "azure-iothub", "allow-list", "aws-jitp", "espressif", "sql"}
+    kit.check(listed_there == tested, "formats in the help:", listed_there ^ tested)
+    docs = os.path.join(os.environ.get("CM_SOURCE", ".."), "docs")
+    exports, manual = read(f"{docs}/exports.md", "r"), read(f"{docs}/certmill.1", "r").replace("\\-", "-")
+    headings = {x for h in re.findall(r"^## (.*)$", exports, re.M) for x in h.split(", ")}
+    kit.check(tested <= headings, "docs/exports.md lacks", tested - headings)
+    kit.check(all(re.search(rf"^\.BR? .*\b{f}\b", manual, re.M) for f in tested), "the manual lacks a format")
+
+
 # ---- refusals ----
 
 def refused(fleet, form, *more, code=2, says=()):
@@ -770,6 +785,7 @@ def main():
         sys.exit(kit.finish())
     server = None if kit.SLOW else e2e_postgres.Server.find()
     kit.ca_init("ca", "--subject", "/O=Acme/CN=Device CA", "--pathlen", "0")
+    told()
     refusals()
     too_long()
     bad_options()
