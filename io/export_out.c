@@ -61,9 +61,6 @@ static cm_err check_names(const struct cm_export_out *o, struct cm_error *err)
     for (uint64_t i = 0; i < o->all; i++) {
         name_of(o, i, name);
         part_of(o, i, part);
-        if (strcmp(name, o->name) == 0 && i == o->files)
-            CM_FAIL(err, CM_E_USAGE, "--out %s is what the file beside it will be called; choose another",
-                    name);
         CM_TRY(must_be_new(o, name, "; remove it or choose another --out", err));
         CM_TRY(must_be_new(o, part, ": an export is under way, or was killed; then remove it", err));
     }
