@@ -1,11 +1,10 @@
 #include "cli/cmd.h"
 #include "cli/msg.h"
 #include "cli/term.h"
-#include "engine/derread.h"
-#include "engine/pem.h"
-#include "engine/xxh.h"
+#include "io/bundle.h"
 #include "io/fleet.h"
 #include "io/journalread.h"
+#include "io/jsontext.h"
 
 #include <jansson.h>
 
@@ -44,16 +43,11 @@ static void put_place(const char *key, const struct cm_row *row, const struct cm
 
 static void put_attributes(const struct json_t *attributes)
 {
-    /* jansson's iterators take no const object; this one is not changed. */
-    union {
-        const json_t *in;
-        json_t *out;
-    } u = { .in = attributes };
     const char *key = NULL;
     json_t *value = NULL;
     char text[300];
 
-    json_object_foreach(u.out, key, value)
+    json_object_foreach(cm_json_each(attributes), key, value)
     {
         (void) snprintf(text, sizeof text, "%.120s = %.160s", key, json_string_value(value));
         put("attribute", text);
@@ -138,52 +132,36 @@ static void print_row(const struct cm_row *row, const struct later *later, bool 
 /* The first certificate of the bundle, as PEM, onto stdout. */
 static cm_err print_leaf(const struct cm_row *row, struct cm_span bundle, bool der, struct cm_error *err)
 {
-    static const char end[] = "-----END CERTIFICATE-----\n";
-    struct cm_span rest = bundle, leaf = { 0 };
+    const size_t cap = cm_bundle_leaf_max(bundle.len);
+    char *text = malloc(cap);
+    struct cm_writer w = cm_writer(text, cap);
 
-    if (!der) {
-        const uint8_t *at = memmem(bundle.data, bundle.len, end, sizeof end - 1);
-        if (at == NULL)
-            CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify",
-                    row->device_id);
-        (void) fwrite(bundle.data, 1, (size_t) (at - bundle.data) + sizeof end - 1, stdout);
-        return CM_OK;
-    }
-    if (cm_derread_take(&rest, CM_TAG_SEQUENCE, "certificate", NULL, &leaf, NULL) != CM_OK)
-        CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify",
-                row->device_id);
-    const size_t len = cm_pem_len("CERTIFICATE", leaf.len);
-    char *text = malloc(len);
     if (text == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the certificate");
-    struct cm_writer w = cm_writer(text, len);
-    cm_put_pem(&w, "CERTIFICATE", leaf.data, leaf.len);
-    (void) fwrite(text, 1, w.len, stdout);
+    const bool found = cm_bundle_leaf(bundle, der, &w);
+    if (found)
+        (void) fwrite(text, 1, w.len, stdout);
     free(text);
+    if (!found)
+        CM_FAIL(err, CM_E_FOUND, "the bundle of %.96s holds no certificate; run certmill verify",
+                row->device_id);
     return CM_OK;
 }
 
 static cm_err show_bundle(const struct cm_fleet *fleet, const struct cm_row *row, const struct later *later,
                           struct cm_error *err)
 {
-    uint8_t *bundle = malloc((size_t) row->chain.length), digest[16];
-    char hex[33] = "";
+    uint8_t *bundle = malloc((size_t) row->chain.length);
     bool part = false;
 
     if (bundle == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the bundle");
     cm_err rc = cm_fleet_read_place(fleet, CM_FLEET_CHAINS, &row->chain, row->tree, bundle, &part, err);
     print_row(row, later, part);
-    if (rc == CM_OK) {
-        struct cm_writer w = cm_writer(hex, 32);
-        cm_xxh128(bundle, (size_t) row->chain.length, digest);
-        cm_put_hex(&w, digest, sizeof digest);
-        if (strcmp(hex, row->chain.xxh3) != 0)
-            rc = cm_fail(err, CM_E_FOUND, CM_HERE,
-                         "the bundle of %.96s is damaged: it is not what the manifest lists;"
-                         " run certmill verify",
-                         row->device_id);
-    }
+    if (rc == CM_OK && !cm_fleet_place_holds(&row->chain, bundle))
+        rc = cm_fail(err, CM_E_FOUND, CM_HERE,
+                     "the bundle of %.96s is damaged: it is not what the manifest lists; run certmill verify",
+                     row->device_id);
     if (rc == CM_OK) {
         (void) putchar('\n');
         rc = print_leaf(row, cm_span(bundle, (size_t) row->chain.length), cm_fleet_run(fleet)->der, err);

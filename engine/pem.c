@@ -81,3 +81,17 @@ void cm_put_pem(struct cm_writer *w, const char *label, const uint8_t *der, size
     cm_put_str(w, label);
     cm_put_lit(w, "-----\n");
 }
+
+void cm_put_base64(struct cm_writer *w, const uint8_t *data, size_t len)
+{
+    uint8_t line[LINE_CHARS + 1];
+
+    for (; len >= LINE_BYTES; data += LINE_BYTES, len -= LINE_BYTES) {
+        full_line(data, line);
+        cm_put(w, line, LINE_CHARS);
+    }
+    if (len > 0) {
+        short_line(data, len, line);
+        cm_put(w, line, (len + 2) / 3 * 4);
+    }
+}

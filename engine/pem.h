@@ -11,6 +11,9 @@
  */
 void cm_put_pem(struct cm_writer *w, const char *label, const uint8_t *der, size_t len);
 
+/* The base64 alone, in one line without an end. */
+void cm_put_base64(struct cm_writer *w, const uint8_t *data, size_t len);
+
 /* Bytes that cm_put_pem writes for len bytes of DER. */
 size_t cm_pem_len(const char *label, size_t len);
 

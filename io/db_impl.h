@@ -2,6 +2,7 @@
 #define CM_IO_DB_IMPL_H
 
 #include "io/db.h"
+#include "io/db_query.h"
 
 /* db_impl.h - what db.c and the kinds of database share. db.c keeps the order of the
  * calls and words the refusals; a kind keeps the rows. */
@@ -31,6 +32,13 @@ struct cm_db_ops {
     cm_err (*commit)(struct cm_db *d, const struct cm_db_cursor *to, struct cm_error *err);
     void (*rollback)(struct cm_db *d);
     cm_err (*index)(struct cm_db *d, struct cm_error *err);
+    /* Single statements, as db_query.h has them. alone NULL: a transaction is alone anyway. */
+    const struct cm_db_words *words;
+    cm_err (*transact)(struct cm_db *d, struct cm_error *err);
+    cm_err (*query)(struct cm_db *d, const char *sql, const char *const *text, size_t texts,
+                    struct cm_db_answer *out, struct cm_error *err);
+    cm_err (*alone)(struct cm_db *d, const char *name, struct cm_error *err);
+    cm_err (*settle)(struct cm_db *d, struct cm_error *err);
     void (*close)(struct cm_db *d);
 };
 

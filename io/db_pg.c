@@ -1,6 +1,7 @@
 #include "io/db_pg.h"
 
 #include "engine/when.h"
+#include "io/db_query_impl.h"
 #include "io/db_schema.h"
 
 #include <inttypes.h>
@@ -454,5 +455,10 @@ const struct cm_db_ops cm_db_pg_ops = {
     .commit = pg_commit,
     .rollback = pg_rollback,
     .index = pg_index,
+    .words = &cm_db_pg_words,
+    .transact = cm_db_pg_transact,
+    .query = cm_db_pg_query,
+    .alone = cm_db_pg_alone,
+    .settle = cm_db_pg_settle,
     .close = pg_close,
 };

@@ -14,8 +14,8 @@ struct cm_db_dialect {
 extern const struct cm_db_dialect cm_db_dialect_sqlite, cm_db_dialect_pg;
 
 /* Tables and views of it, parenthesised for IN, and how many they are; certmill_schema is not among them. */
-#define CM_DB_NAMES "('chain', 'run', 'batch', 'device', 'next_unused')"
-enum { CM_DB_NAMES_COUNT = 5 };
+#define CM_DB_NAMES "('chain', 'run', 'batch', 'device', 'registration', 'next_unused')"
+enum { CM_DB_NAMES_COUNT = 6 };
 
 /* What a value is: the manifest's text as it stands, or an integer. */
 enum cm_db_type {

@@ -1,5 +1,6 @@
 #include "io/db_sqlite.h"
 
+#include "io/db_query_impl.h"
 #include "io/db_schema.h"
 
 /* All tables in one look: between two, another process may make them. */
@@ -339,5 +340,9 @@ const struct cm_db_ops cm_db_sqlite_ops = {
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
     .index = sqlite_index,
+    .words = &cm_db_sqlite_words,
+    .transact = cm_db_sqlite_transact,
+    .query = cm_db_sqlite_query,
+    .settle = cm_db_sqlite_settle,
     .close = sqlite_close,
 };

@@ -107,6 +107,8 @@ CM_MUST_CHECK cm_err cm_fleet_file_open(const struct cm_fleet *f, enum cm_fleet_
 CM_MUST_CHECK cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet_side side,
                                          const struct cm_place *place, bool tree, uint8_t *buf, bool *part,
                                          struct cm_error *err);
+/* Is this (place->length octets) what the row lists? By its xxh3, so against accidents. */
+bool cm_fleet_place_holds(const struct cm_place *place, const uint8_t *data);
 
 /* The row at an offset, into *out: finds its end, parses it. line (may be NULL):
  * malloced, the row as it stands, without the LF and spaces before it. */

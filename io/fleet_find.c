@@ -1,5 +1,6 @@
 #include "io/fleet_impl.h"
 
+#include "engine/xxh.h"
 #include "io/file.h"
 #include "io/index.h"
 #include "io/readat.h"
@@ -30,6 +31,17 @@ cm_err cm_fleet_read_place(const struct cm_fleet *f, enum cm_fleet_side side, co
                 place->file, f->path);
     *part = file.part;
     return CM_OK;
+}
+
+bool cm_fleet_place_holds(const struct cm_place *place, const uint8_t *data)
+{
+    uint8_t digest[16];
+    char hex[33] = "";
+    struct cm_writer w = cm_writer(hex, 32);
+
+    cm_xxh128(data, (size_t) place->length, digest);
+    cm_put_hex(&w, digest, sizeof digest);
+    return strcmp(hex, place->xxh3) == 0;
 }
 
 cm_err cm_fleet_row_at(const struct cm_fleet *f, uint64_t offset, struct cm_row *out, char **line,

@@ -10,6 +10,17 @@
  * whose copy then lacks it. What is written here goes on record.
  */
 
+/* For jansson's iterators, which take no const object and change nothing of it. */
+static inline json_t *cm_json_each(const json_t *value)
+{
+    union {
+        const json_t *in;
+        json_t *out;
+    } u = { .in = value };
+
+    return u.out;
+}
+
 /* Malloced, with a NUL behind it that len (NULL: not wanted) does not count. NULL: no memory. */
 char *cm_json_text(const json_t *value, size_t flags, size_t *len);
 

@@ -42,6 +42,9 @@ static void expect_base64(const uint8_t *der, size_t len)
     cr_assert_eq(column, 0, "%zu octets: the last line has no end", len);
     cr_assert_eq(EVP_EncodeBlock(expected, der, (int) len), (int) flat_len, "%zu octets", len);
     cr_assert(memcmp(expected, flat, flat_len) == 0, "%zu octets", len);
+    struct cm_writer line = cm_writer(text, sizeof text);
+    cm_put_base64(&line, der, len);
+    cr_assert(line.len == flat_len && memcmp(expected, text, flat_len) == 0, "%zu octets, in one line", len);
 }
 
 Test(pem, every_length)
