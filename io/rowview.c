@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-enum { TIMES = 3, ATTRIBUTES_MAX = 64 };
+enum { TIMES = 3, ATTRIBUTES = CM_ROW_ATTRIBUTES < 64 ? CM_ROW_ATTRIBUTES : 64 };
 
 struct cm_rowview_reader {
     struct cm_row row; /* what the strict reader made of the last row */
@@ -273,17 +273,18 @@ static void read_places(struct cursor *c, struct cm_rowview *v)
 static struct cm_span read_attributes(struct cursor *c)
 {
     const uint8_t *from = c->at;
-    struct cm_span key[ATTRIBUTES_MAX];
+    struct cm_span key[ATTRIBUTES];
+    size_t octets = 0;
 
     EXPECT(c, "{");
     for (size_t n = 0; c->ok && !next_is(c, "}", 1); n++) {
         if (n > 0)
             EXPECT(c, ",");
         EXPECT(c, "\"");
-        const struct cm_span k = text(c, SIZE_MAX);
+        const struct cm_span k = some_text(c, CM_ROW_ATTRIBUTE_NAME);
         EXPECT(c, ":\"");
-        (void) text(c, SIZE_MAX);
-        c->ok = c->ok && n < ATTRIBUTES_MAX;
+        octets += k.len + text(c, CM_ROW_ATTRIBUTES_MAX).len;
+        c->ok = c->ok && n < ATTRIBUTES && octets <= CM_ROW_ATTRIBUTES_MAX;
         for (size_t i = 0; c->ok && i < n; i++)
             c->ok = !cm_span_eq(key[i], k);
         if (c->ok)
