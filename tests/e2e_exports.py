@@ -490,13 +490,14 @@ HARD = {"plain": "x", "empty": "", "comma": "a,b", "quotes": "say \"no\" and 'ye
 
 
 def attributes(aws, server):
-    """Rows as a device list fills them."""
-    kit.must_mint("bare", "ca", "--count", "40", "--subject", "/CN={id}")
-    made = fleetmaker.Fleet.read("bare")
-    for n, device in enumerate(made.devices):
-        device.row["attributes"] = {"mac": f"02:00:00:00:00:{n:02x}", "part": f"P-{n}", **(HARD if n % 3 == 0 else {})}
-    made.write("hard")
+    """Rows as a device list fills them; then rows as no list of today would."""
+    with open("hard.ndjson", "w", encoding="utf-8") as f:
+        for n in range(1, 41):
+            row = {"id": f"SN{n:08}", "mac": f"02:00:00:00:00:{n:02x}", "part": f"P-{n}", **HARD}
+            f.write(json.dumps(row, ensure_ascii=n % 2 == 0) + "\n")
+    kit.must_mint("hard", "ca", "--devices", "hard.ndjson", "--subject", "/CN={id}")
     kit.ok([kit.CERTMILL, "verify", "hard", "--quiet"])
+    made = fleetmaker.Fleet.read("hard")
     rows = rows_of("hard")
     kit.check(rows["SN00000001"]["attributes"]["utf-8"] == HARD["utf-8"], "the fleet with attributes is not as meant")
     all_formats("hard", aws, server, rows, "hard")
