@@ -269,19 +269,48 @@ static cm_err make_room_for_standin(struct cm_mint_plan *p, struct cm_error *err
     return CM_OK;
 }
 
+static void close_minters(struct cm_minter **minter, uint32_t count)
+{
+    while (minter != NULL && count > 0)
+        cm_minter_close(minter[--count]);
+    free(minter);
+}
+
+/* What the workers open each for themselves, when they begin: their key memory, too, must be had. */
+static cm_err open_minters(const struct cm_mint_plan *p, struct cm_minter ***out, struct cm_error *err)
+{
+    const uint32_t workers = p->pipeline.workers;
+    struct cm_minter **const minter = calloc(workers, sizeof *minter);
+    cm_err rc = CM_OK;
+
+    if (minter == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "no memory for %u workers", workers);
+    for (uint32_t i = 0; rc == CM_OK && i < workers; i++)
+        rc = cm_minter_open(&p->pipeline.mint, &minter[i], err);
+    if (rc == CM_OK)
+        *out = minter;
+    else
+        close_minters(minter, workers);
+    return rc;
+}
+
 /* The pool, with smaller batches while the key memory can't be locked. */
 static cm_err open_pool(struct cm_mint_plan *p, struct cm_error *err)
 {
     uint32_t devices = cm_mint_plan_batch(p);
+    struct cm_minter **minter = NULL;
     cm_err rc = CM_E_LIMIT;
 
     p->batches = cm_pipeline_batches(p->pipeline.workers);
+    CM_TRY(open_minters(p, &minter, err));
     for (; rc == CM_E_LIMIT && devices > 0; devices /= 2) {
-        CM_TRY(cm_mint_plan(&p->pipeline.mint, devices, &p->batch, err));
-        if (p->standin != NULL)
-            CM_TRY(make_room_for_standin(p, err));
-        rc = cm_pool_open(p->batches, &p->batch, &p->pool, err);
+        rc = cm_mint_plan(&p->pipeline.mint, devices, &p->batch, err);
+        if (rc == CM_OK && p->standin != NULL)
+            rc = make_room_for_standin(p, err);
+        if (rc == CM_OK)
+            rc = cm_pool_open(p->batches, &p->batch, &p->pool, err);
     }
+    close_minters(minter, p->pipeline.workers);
     return rc;
 }
 

@@ -31,8 +31,9 @@ cm_err cm_secret_init(struct cm_secret *s, size_t cap, struct cm_error *err)
         (void) munmap(map, len + 2 * page);
         atomic_fetch_add(&refused, 1);
         errno = os;
-        CM_FAIL(err, CM_E_LIMIT, "can't lock %zu bytes of key memory: %s; raise RLIMIT_MEMLOCK (ulimit -l)",
-                len, os == EPERM ? "not permitted" : "over the limit");
+        CM_FAIL(err, CM_E_LIMIT,
+                "can't lock %zu bytes of key memory beside %zu: %s; raise RLIMIT_MEMLOCK (ulimit -l)", len,
+                atomic_load(&locked), os == EPERM ? "not permitted" : "over the limit");
     }
     (void) madvise(map + page, len, MADV_DONTDUMP);
     (void) madvise(map + page, len, MADV_WIPEONFORK);

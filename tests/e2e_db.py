@@ -179,7 +179,7 @@ def strangers():
         refused(mill("load", "large", "--to", b.url), 2, "version 99", "newer certmill")
         b.query("UPDATE certmill.certmill_schema SET version = 1")
         b.query("DROP VIEW certmill.next_unused")
-        refused(mill("load", "large", "--to", b.url), 2, "1 of its 5 tables are gone")
+        refused(mill("load", "large", "--to", b.url), 2, "1 of its 6 tables are gone")
 
 
 def unusable(server):

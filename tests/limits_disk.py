@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Goal: when the disk is full, a file may not grow or no descriptor is left, the run stops with exit code 3, says why, where
-and how to go on; nothing that was committed changes; and once there is room, a resume brings exactly the rest. Method:
-64 sizes of a tmpfs, 32 limits on the size of a file, some limits on open files; small fleets of ten commits, whatever is
-left judged by check_fleet.py. A tmpfs needs root: without, that part says that it was skipped (exit code 77).
+"""Goal: when the disk is full, a file may not grow, no descriptor is left or keys can't be locked in memory, the run stops
+with exit code 3, says why, where and how to go on; nothing that was committed changes; and once there is room, a resume
+brings exactly the rest. Method: 64 sizes of a tmpfs, 32 limits on the size of a file, some limits on open files and on
+locked memory; small fleets of ten commits, whatever is left judged by check_fleet.py. A tmpfs needs root: without, that
+part says that it was skipped (exit code 77).
 
 CM_SIZES=N: so many sizes of the tmpfs, and half as many of a file."""
 
@@ -151,12 +152,43 @@ def few_files():
             shutil.rmtree("out", ignore_errors=True)
 
 
+# --- no memory that can be locked -----------------------------------------------------------------------------------
+
+def little_locked(key, devices, kib):
+    """One run by a user whose locked memory is bounded: root without that capability. True: it got through."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (kib << 10, kib << 10))
+    r = kit.run(["setpriv", "--bounding-set", "-ipc_lock", run.FAULTY, "mint", "--quiet", "--ca", "ca/ca.pem", "--ca-key",
+                 "ca/ca.key", "--out", "out", "--plaintext-keys", "--count", str(devices), "--key", key, "--workers", "3"],
+                env=run.environment(), preexec_fn=limit)
+    title = f"{key}, {kib} KiB of locked memory"
+    if r.code == 0:
+        ids = [f"SN{n:08}" for n in range(1, devices + 1)]
+        kit.check(check_fleet.check("out", ids, "ca/ca.pem", ended=True) == [], title)
+    else:
+        kit.check(r.code == 3 and b"ulimit -l" in r.err, title, r)
+        kit.check(not os.path.exists("out"), title, "something was begun")
+    shutil.rmtree("out", ignore_errors=True)
+    count("locked memory", "had room" if r.code == 0 else "refused")
+    return r.code == 0
+
+
+def locked_memory():
+    """Who has enough has enough with more; who lacks some for any worker is told before anything is written."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        kit.skip("locked memory: run as root, with setpriv")
+        return
+    for key, devices in (("P-256", 300), ("RSA-2048", 6)):
+        went = [little_locked(key, devices, kib) for kib in (64, 180, 220, 290, 310, 440, 460, 520, 700, 1400)]
+        kit.check(went == sorted(went) and not went[0] and went[-1], f"{key}: by locked memory:", went)
+
+
 def main():
     kit.enter_place("limits", memory=True)
     kit.ca_init("ca")
     mounted = full_disks()
     large_files()
     few_files()
+    locked_memory()
     for what, ways in tally.items():
         print(f"{what:12}" + ", ".join(f"{how} {n}" for how, n in sorted(ways.items())))
     if mounted:
