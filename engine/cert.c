@@ -267,12 +267,14 @@ cm_err cm_mint_end(struct cm_minter *m, struct cm_batch *b, struct cm_error *err
 {
     struct cm_writer chain = { .data = b->chain, .cap = b->plan.chain, .len = b->chain_len };
     struct cm_writer keys = { .data = b->keys, .cap = b->plan.keys, .len = b->keys_len };
+    struct cm_rec *const last = &b->rec[b->count - 1];
 
+    CM_ASSERT(b->count > 0);
     CM_TRY(cm_signer_verify(m->signer, cm_span(m->first_tbs, m->first_tbs_len),
                             cm_span(m->first_sig, m->first_sig_len), err));
     if (m->conf.layout != CM_LAYOUT_TREE) {
-        cm_tar_pad(&chain, m->conf.mtime);
-        cm_tar_pad(&keys, m->conf.mtime);
+        last->chain_off += (uint32_t) cm_tar_pad(&chain, last->chain_off - CM_TAR_BLOCK, m->conf.mtime);
+        last->key_off += (uint32_t) cm_tar_pad(&keys, last->key_off - CM_TAR_BLOCK, m->conf.mtime);
         if (!cm_writer_ok(&chain) || !cm_writer_ok(&keys))
             CM_FAIL(err, CM_E_NOSPACE, "bug: no room for the padding of %u devices", b->cap);
         b->chain_len = chain.len;

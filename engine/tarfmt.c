@@ -64,20 +64,21 @@ void cm_tar_fill_block(struct cm_writer *w)
         memset(at, 0, gap);
 }
 
-void cm_tar_pad(struct cm_writer *w, int64_t mtime)
+size_t cm_tar_pad(struct cm_writer *w, size_t last, int64_t mtime)
 {
-    size_t gap = (CM_TAR_ALIGN - w->len % CM_TAR_ALIGN) % CM_TAR_ALIGN;
-    uint8_t *at = NULL;
+    const size_t end = w->len;
+    size_t gap = (CM_TAR_ALIGN - end % CM_TAR_ALIGN) % CM_TAR_ALIGN;
     char record[32];
 
-    CM_ASSERT(w->overflow || w->len % CM_TAR_BLOCK == 0);
+    CM_ASSERT(w->overflow || (end % CM_TAR_BLOCK == 0 && last % CM_TAR_BLOCK == 0 && last < end));
     if (gap == 0)
-        return;
+        return 0;
     if (gap == CM_TAR_BLOCK) /* a header without room for its record */
         gap += CM_TAR_ALIGN;
-    at = cm_put_room(w, gap);
-    if (at == NULL)
-        return;
+    if (cm_put_room(w, gap) == NULL)
+        return 0;
+    uint8_t *const at = w->data + last;
+    memmove(at + gap, at, end - last);
     const size_t size = gap - CM_TAR_BLOCK;
     cm_tar_header(at, 'g', cm_span_str("pax_global_header"), size, 0644, mtime);
     /* One record that fills the data: "512 comment=   …\n", its length counting itself. */
@@ -86,4 +87,5 @@ void cm_tar_pad(struct cm_writer *w, int64_t mtime)
     CM_ASSERT(n > 0 && (size_t) n < sizeof record);
     memcpy(at + CM_TAR_BLOCK, record, (size_t) n);
     at[gap - 1] = '\n';
+    return gap;
 }

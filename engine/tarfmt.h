@@ -18,8 +18,9 @@ void cm_tar_header(uint8_t *header, char typeflag, struct cm_span name, uint64_t
                    int64_t mtime);
 /* Zeros up to the next multiple of 512 octets of w. */
 void cm_tar_fill_block(struct cm_writer *w);
-/* A pax global header with a comment up to the next multiple of 4096 of w; nothing when it is there already.
- */
-void cm_tar_pad(struct cm_writer *w, int64_t mtime);
+/* Makes w end on a multiple of 4096: a pax global header with a comment goes before the entry that begins at
+ * `last`, since Python's tarfile refuses an archive that ends with one. By how much that entry moved; 0
+ * when w ended there already, or has no room. */
+size_t cm_tar_pad(struct cm_writer *w, size_t last, int64_t mtime);
 
 #endif

@@ -99,14 +99,14 @@ cm_err cm_tarread_header(const uint8_t block[CM_TARREAD_BLOCK], uint64_t at, str
     return CM_OK;
 }
 
-/* Padding: one record "LEN comment=", spaces, LF, that ends on a multiple of 4096. */
+/* Padding: one record "LEN comment=", spaces, LF. */
 static cm_err check_padding(struct cm_span window, uint64_t at, const struct cm_tarread *t,
                             struct cm_error *err)
 {
     char start[40];
     size_t i = 0;
 
-    if (t->total > CM_TARREAD_PAD_MAX || t->size == 0 || t->total > window.len || (at + t->total) % 4096 != 0)
+    if (t->total > CM_TARREAD_PAD_MAX || t->size == 0 || t->total > window.len)
         CM_FAIL(err, CM_E_INPUT, "the padding at offset %llu has a wrong length", (ull) at);
     const uint8_t *const data = window.data + CM_TARREAD_BLOCK;
     const size_t size = (size_t) t->size;

@@ -717,7 +717,7 @@ def check_padding(data, at, name, size, after):
     head = b"%d comment=" % size
     if name != "pax_global_header" or text != head + b" " * (size - len(head) - 1) + b"\n":
         raise ValueError(f"padding at {at} in another form")
-    if after % PAGE != 0 or not 1024 <= after - at <= 4608:
+    if not 1024 <= after - at <= 4608:
         raise ValueError(f"padding from {at} to {after}")
 
 

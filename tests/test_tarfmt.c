@@ -18,6 +18,7 @@ struct image {
     uint8_t *data;
     struct cm_writer w;
     size_t entries;
+    size_t last; /* where the last entry begins */
     size_t size[ENTRIES_MAX];
     bool gap[9]; /* of 512 times this, that padding had to fill */
 };
@@ -30,6 +31,8 @@ static uint8_t octet(size_t entry, size_t at)
 static void add_entry(struct image *m, size_t size)
 {
     char name[101];
+
+    m->last = m->w.len;
     uint8_t *header = cm_put_room(&m->w, CM_TAR_BLOCK);
 
     /* Some names take all of their 100 octets. */
@@ -52,9 +55,10 @@ static void pad(struct image *m)
 {
     const size_t before = m->w.len, gap = (4096 - before % 4096) % 4096;
 
-    cm_tar_pad(&m->w, 1700000000);
+    const size_t moved = cm_tar_pad(&m->w, m->last, 1700000000);
     cr_assert(cm_writer_ok(&m->w) && m->w.len % 4096 == 0);
-    cr_assert_eq(m->w.len - before, gap == 512 ? 4608 : gap, "a gap of %zu", gap);
+    cr_assert_eq(moved, gap == 512 ? 4608 : gap, "a gap of %zu", gap);
+    cr_assert_eq(m->w.len - before, moved);
     m->gap[gap / 512] = true;
 }
 
@@ -68,7 +72,7 @@ static void fill(struct image *m)
             add_entry(m, i < 6 ? i : 1 + (i * 467 + k * 1300) % 6000);
         pad(m);
     }
-    for (size_t blocks = 0; blocks < 8; blocks++) { /* each gap by itself */
+    for (size_t blocks = 8; blocks-- > 0;) { /* each gap by itself; the last one, too, needs padding */
         add_entry(m, blocks * 512);
         pad(m);
     }
@@ -113,19 +117,24 @@ Test(tarfmt, extremes_of_a_header)
     cr_expect(memcmp(h + 124, "77777777777", 12) == 0 && memcmp(h + 136, "77777777777", 12) == 0);
 }
 
-Test(tarfmt, padding_is_a_pax_comment)
+Test(tarfmt, padding_is_a_pax_comment_before_the_last_entry)
 {
-    for (size_t blocks = 0; blocks < 8; blocks++) {
+    for (size_t blocks = 1; blocks < 9; blocks++) {
         uint8_t data[16384];
         struct cm_writer w = cm_writer(data, sizeof data);
+        memset(cm_put_room(&w, 1024), 'a', 1024);
         memset(cm_put_room(&w, blocks * 512), 'x', blocks * 512);
-        cm_tar_pad(&w, 0);
-        if (blocks == 0) {
-            cr_expect_eq(w.len, 0);
+        const size_t moved = cm_tar_pad(&w, 1024, 0);
+        cr_expect_eq(w.len, 1024 + blocks * 512 + moved);
+        for (size_t i = 0; i < 1024; i++)
+            cr_assert_eq(data[i], 'a');
+        for (size_t i = 1024 + moved; i < w.len; i++)
+            cr_assert_eq(data[i], 'x');
+        cr_expect((moved == 0) == (blocks == 6));
+        if (moved == 0)
             continue;
-        }
-        const uint8_t *h = data + blocks * 512, *record = h + 512;
-        const size_t size = w.len - blocks * 512 - 512;
+        const uint8_t *h = data + 1024, *record = h + 512;
+        const size_t size = moved - 512;
         char expected[32];
         cr_expect(h[156] == 'g' && strcmp((const char *) h, "pax_global_header") == 0);
         cr_expect_eq(strtoul((const char *) h + 124, NULL, 8), size);
@@ -142,7 +151,7 @@ Test(tarfmt, no_room)
         uint8_t data[4096];
         struct cm_writer w = cm_writer(data, cap);
         (void) cm_put_room(&w, 512);
-        cm_tar_pad(&w, 0);
+        cr_expect_eq(cm_tar_pad(&w, 0, 0), 0);
         cr_expect(!cm_writer_ok(&w) && w.len <= cap);
     }
     uint8_t data[600];
