@@ -47,11 +47,21 @@ static bool has_suffix(const char *path, const char *suffix)
     return len > n && strcasecmp(path + len - n, suffix) == 0;
 }
 
-static enum cm_list_format format_of(const char *path)
+static cm_err format_of(const char *path, enum cm_list_format *out, struct cm_error *err)
 {
-    if (has_suffix(path, ".csv"))
-        return CM_LIST_CSV;
-    return has_suffix(path, ".ndjson") || has_suffix(path, ".jsonl") ? CM_LIST_NDJSON : CM_LIST_LINES;
+    static const char *const others[] = { ".json", ".tsv", ".xls", ".xlsx", ".ods", ".xml" };
+
+    for (size_t i = 0; i < CM_COUNT(others); i++)
+        if (has_suffix(path, others[i]))
+            CM_FAIL(
+                err, CM_E_USAGE,
+                "the device list %s is no CSV, NDJSON or list of ids by its name (%s): convert it, or say "
+                "with --devices-format what it is",
+                path, others[i]);
+    *out = has_suffix(path, ".csv")                                    ? CM_LIST_CSV
+           : has_suffix(path, ".ndjson") || has_suffix(path, ".jsonl") ? CM_LIST_NDJSON
+                                                                       : CM_LIST_LINES;
+    return CM_OK;
 }
 
 /* --- values -------------------------------------------------------------- */
@@ -127,6 +137,8 @@ static cm_err next_csv(struct cm_listread *l, struct cm_list_row *row, struct cm
     row->line = rec.line;
     row->raw = rec.raw;
     row->fault = rec.fault;
+    if (row->fault == NULL && cm_span_eq(rec.raw, l->header))
+        row->fault = "it repeats the header";
     if (row->fault == NULL && rec.fields != l->columns.count) {
         (void) snprintf(l->why, sizeof l->why, "%zu field%s where the header has %zu", rec.fields,
                         rec.fields == 1 ? "" : "s", l->columns.count);
@@ -200,6 +212,11 @@ static cm_err read_header(struct cm_listread *l, struct cm_error *err)
     if (rec.fault != NULL)
         CM_FAIL(err, CM_E_INPUT, "%s, line %llu: the header can't be read: %s", l->path,
                 (unsigned long long) rec.line, rec.fault);
+    if (rec.fields == 1 && (memchr(rec.field[0].data, ';', rec.field[0].len) != NULL ||
+                            memchr(rec.field[0].data, '\t', rec.field[0].len) != NULL))
+        CM_FAIL(err, CM_E_INPUT,
+                "%s, line %llu: the header is divided by semicolons or tabs; CSV takes commas: save it so",
+                l->path, (unsigned long long) rec.line);
     if (l->header.data != NULL)
         return CM_OK; /* another reading: that the file is the same, its hash tells */
     char *const header = strndup((const char *) rec.raw.data, rec.raw.len);
@@ -252,8 +269,10 @@ cm_err cm_listread_open(const char *path, enum cm_list_format format, const char
         CM_FAIL(err, CM_E_NOMEM, "no memory to read %s", path);
     l->path = path;
     l->fd = -1;
-    l->format = format != CM_LIST_AUTO ? format : format_of(path);
-    cm_err rc = open_file(l, err);
+    l->format = format;
+    cm_err rc = format == CM_LIST_AUTO ? format_of(path, &l->format, err) : CM_OK;
+    if (rc == CM_OK)
+        rc = open_file(l, err);
     if (rc == CM_OK)
         rc = open_reader(l, err);
     if (rc == CM_OK && l->format != CM_LIST_LINES)

@@ -112,6 +112,12 @@ static const struct {
       "~is longer than 64 octets" },
     { ".csv", LIT("id,a\"b\n1,2\n"), NULL, "~line 1: the header can't be read: a quote" },
     { ".csv", LIT(""), NULL, "~has no header row" },
+    { ".csv", LIT("id;mac\na;1\n"), NULL, "~line 1: the header is divided by semicolons" },
+    { ".csv", LIT("id\tmac\na\t1\n"), NULL, "~CSV takes commas" },
+    { ".csv", LIT("\xef\xbb\xbfid,x\r\na,1\r\nid,x\r\nid,y\r\n"), NULL,
+      "id*,x 2:a(a|1);3!it repeats the header;4:id(id|y);" },
+    { ".json", LIT("[]\n"), NULL, "~no CSV, NDJSON or list of ids by its name (.json)" },
+    { ".TSV", LIT("a\n"), NULL, "~--devices-format" },
     { ".csv", LIT("id,x\na,1\nb\nc,1,2\nd,\"1\"x\ne,\xc3\x28\nf,1\n"), NULL,
       "id*,x 2:a(a|1);3!1 field where the header has 2;4!3 fields where the header has 2;5!text behind a "
       "closing "
