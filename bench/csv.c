@@ -4,9 +4,12 @@
 #include "bench/textfile.h"
 #include "io/file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Where a column's figure stands, and what it is called here: with its unit. */
@@ -192,20 +195,66 @@ static cm_err open_parent(const char *path, char dir[PATH_MAX], const char **nam
     return cm_dir_open(dir, fd, err);
 }
 
+/* Where a path leads: real, behind all symlinks, is replaced as a whole; what is no regular file (a FIFO, a
+ * device) is written into. */
+static cm_err resolve(const char *path, char real[PATH_MAX], bool *into, struct cm_error *err)
+{
+    struct stat st;
+    const bool there = stat(path, &st) == 0;
+
+    *into = there && !S_ISREG(st.st_mode);
+    if (there && (S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode)))
+        CM_FAIL(err, CM_E_USAGE, "--csv %s is a %s; name a file", path,
+                S_ISDIR(st.st_mode) ? "directory" : "socket");
+    /* A link that leads nowhere is there for lstat, which leaves errno as stat set it. */
+    if (!there && (errno != ENOENT || lstat(path, &st) == 0))
+        CM_FAIL(err, CM_E_IO, "--csv %s leads to nothing that can be written", path);
+    if (there && !*into && realpath(path, real) == NULL)
+        CM_FAIL(err, CM_E_IO, "--csv %s leads to nothing that can be written", path);
+    if ((!there || *into) && snprintf(real, PATH_MAX, "%s", path) >= PATH_MAX)
+        CM_FAIL(err, CM_E_USAGE, "--csv: the path is too long; take a shorter one");
+    return CM_OK;
+}
+
 cm_err cm_bench_csv_check(const char *path, struct cm_error *err)
 {
-    char dir[PATH_MAX];
+    char real[PATH_MAX], dir[PATH_MAX];
     const char *name = NULL;
+    bool into = false;
     int fd = -1;
 
-    CM_TRY(open_parent(path, dir, &name, &fd, err));
+    CM_TRY(resolve(path, real, &into, err));
+    if (into) {
+        if (access(path, W_OK) != 0)
+            CM_FAIL(err, CM_E_IO, "--csv %s can't be written", path);
+        return CM_OK;
+    }
+    CM_TRY(open_parent(real, dir, &name, &fd, err));
     cm_fd_close(&fd);
     if (access(dir, W_OK) != 0)
         CM_FAIL(err, CM_E_IO, "--csv %s: nothing can be written in %s", path, dir);
     return CM_OK;
 }
 
-cm_err cm_bench_csv_file(const json_t *report, const char *path, struct cm_error *err)
+/* Waits for a FIFO's reader, as every writer does; a signal ends that. */
+static cm_err write_into(const json_t *report, const char *path, struct cm_error *err)
+{
+    int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+    if (out == NULL) {
+        (void) cm_fail(err, CM_E_IO, CM_HERE, "--csv %s can't be opened", path);
+        cm_fd_close(&fd);
+        return CM_E_IO;
+    }
+    cm_bench_csv(report, out);
+    const bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed)
+        CM_FAIL(err, CM_E_IO, "--csv %s can't be written", path);
+    return CM_OK;
+}
+
+static cm_err replace(const json_t *report, const char *path, struct cm_error *err)
 {
     char dir[PATH_MAX];
     const char *name = NULL;
@@ -220,4 +269,13 @@ cm_err cm_bench_csv_file(const json_t *report, const char *path, struct cm_error
     }
     cm_fd_close(&fd);
     return rc;
+}
+
+cm_err cm_bench_csv_file(const json_t *report, const char *path, struct cm_error *err)
+{
+    char real[PATH_MAX];
+    bool into = false;
+
+    CM_TRY(resolve(path, real, &into, err));
+    return into ? write_into(report, path, err) : replace(report, real, err);
 }

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -259,6 +260,36 @@ def without_gnuplot():
     check("gnuplot-nox" in page.words, "the page does not say why there are no plots")
 
 
+def csv_beyond_files():
+    """A table goes into what is there: through a link, into a FIFO, into a device, which stay what they are."""
+    asked = ["--quiet", "--key", "P-256", "--case", "floor", "--runs", "1", "--csv"]
+    os.mkdir("far")
+    with open("far/table.csv", "w", encoding="utf-8") as f:
+        f.write("old")
+    os.symlink("far/table.csv", "near.csv")
+    bench(*asked, "near.csv")
+    check(os.readlink("near.csv") == "far/table.csv" and os.listdir("far") == ["table.csv"], os.listdir("far"))
+    with open("far/table.csv", encoding="utf-8") as f:
+        check(f.read().startswith("at,commit,"), "nothing was written through a link")
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader:
+        bench(*asked, "pipe")
+        got = reader.communicate(timeout=60)[0].decode()
+    check(stat.S_ISFIFO(os.lstat("pipe").st_mode), "the FIFO was replaced")
+    check(got.startswith("at,commit,") and got.count("\n") == 2, "through the FIFO came", got)
+    try:  # a node of /dev/full's own kind
+        os.mknod("full", stat.S_IFCHR | 0o600, os.makedev(1, 7))
+        open("full", "wb").close()
+    except OSError as e:
+        print("devices: skipped, a node needs root:", e)
+        return
+    os.symlink("full", "to-full")
+    for name in ("full", "to-full"):
+        bench(*asked, name, want=3, words="No space left")
+        check(stat.S_ISCHR(os.stat(name).st_mode), name, "was replaced")
+    check(os.path.islink("to-full") and not os.path.exists("full.part"), os.listdir("."))
+
+
 # --- what must not end in a page ---------------------------------------------
 
 
@@ -294,7 +325,11 @@ def refusals():
     no_page("other", ["index.html"])
     bench("--report", "nowhere/rep", want=3, words="can't be made")
     bench("--csv", "nowhere/x.csv", want=3, words="nowhere")
-    bench("--csv", "other/", want=2, words="no file name")
+    bench("--csv", "nowhere/", want=2, words="no file name")
+    bench("--csv", "other", want=2, words="is a directory")
+    os.symlink("nothing", "astray")
+    bench("--csv", "astray", want=3, words="No such file")
+    check(os.path.islink("astray") and not os.path.exists("nothing"), "a link to nothing was followed")
     bench("--csv", "x" * 80, want=2, words="at most 58")
     bench("--report", "new", "--ca-key-alg", "P-111", want=2, words="there are: P-256")
     check(not os.path.exists("new"), "a refused report made its directory")
@@ -356,7 +391,7 @@ def main():
     with tempfile.TemporaryDirectory() as dir:
         os.chdir(dir)
         os.mkdir("work")
-        for part in (report_in_every_form, replaced_by_another, without_gnuplot, broken_gnuplot, refusals, interrupted,
+        for part in (report_in_every_form, replaced_by_another, without_gnuplot, csv_beyond_files, broken_gnuplot, refusals, interrupted,
                      full_disk):
             part()
         os.chdir(here)
