@@ -103,7 +103,7 @@ struct cm_bench_series {
     struct cm_spread rate, wall, floor, ratio;
     struct cm_spread cpu_us; /* processor time of a device */
     double pooled;           /* all devices per all processor-seconds, over the floor of all chunks */
-    double pooled_low;       /* over the high end of that floor's 95 % interval: what RSA is judged by */
+    double pooled_low; /* over the high end of that floor's 95 % interval: what RSA is judged by; 0: none */
 };
 
 /* A key algorithm below a CA. */

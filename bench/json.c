@@ -1,8 +1,12 @@
 #include "bench/json.h"
 
 #include "bench/stage.h"
+#include "io/file.h"
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static json_t *machine_json(const struct cm_bench_report *r)
 {
@@ -110,9 +114,10 @@ static json_t *series_json(const char *of_case, const struct cm_bench_pair *p,
     json = with(json, spread_json("ratio", &s->ratio));
     json = with(json, spread_json("cpu_us", &s->cpu_us));
     json = with(json, spread_json("wall", &s->wall));
-    return with(json, json_pack("{s:f s:f s:f s:f s:f s:o}", "floor", s->floor.median, "ratio_mad",
-                                s->ratio.mad, "ratio_pooled", s->pooled, "ratio_low", s->pooled_low,
-                                "system_percent", system_percent(s), "runs", runs_json(s->run, s->count)));
+    return with(json, json_pack("{s:f s:f s:f s:o s:f s:o}", "floor", s->floor.median, "ratio_mad",
+                                s->ratio.mad, "ratio_pooled", s->pooled, "ratio_low",
+                                s->pooled_low > 0 ? json_real(s->pooled_low) : json_null(), "system_percent",
+                                system_percent(s), "runs", runs_json(s->run, s->count)));
 }
 
 static json_t *scale_json(const struct cm_bench_pair *p, const struct cm_bench_series *s)
@@ -289,6 +294,21 @@ static cm_err keep_line(const json_t *common, json_t *result, FILE *out, const c
     return CM_OK;
 }
 
+/* Does the file hold something, and its last line no end? What can't be looked at may: an empty line does no
+ * harm. */
+static bool lacks_end(FILE *out, const char *path)
+{
+    struct stat st;
+    char last = '\0';
+
+    if (fstat(fileno(out), &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const bool ended = fd >= 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last == '\n';
+    cm_fd_close(&fd);
+    return !ended;
+}
+
 cm_err cm_bench_keep(const json_t *report, const char *path, struct cm_error *err)
 {
     static const char *const common_names[] = { "at", "commit", "engine", "machine", "settings" };
@@ -304,6 +324,8 @@ cm_err cm_bench_keep(const json_t *report, const char *path, struct cm_error *er
         rc = cm_fail(err, CM_E_NOMEM, CM_HERE, "no memory for the lines of %s", path);
     else if (out == NULL)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't open %s to keep the figures", path);
+    else if (lacks_end(out, path))
+        (void) fputc('\n', out); /* fclose tells */
     for (size_t i = 0; rc == CM_OK && i < json_array_size(results); i++)
         rc = keep_line(common, json_array_get(results, i), out, path, err);
     if (out != NULL && fclose(out) != 0 && rc == CM_OK)

@@ -18,7 +18,8 @@ enum { CM_BENCH_DIGITS = 7 };
 
 /* The caller's reference; NULL: out of memory. */
 struct json_t *cm_bench_json(const struct cm_bench_report *r);
-/* Appends each result of `report`, a line each with machine and settings, to the file at path. */
+/* Appends each result of `report`, a line each with machine and settings, to the file at path; before them an
+ * LF where its last line lacks one. */
 CM_MUST_CHECK cm_err cm_bench_keep(const struct json_t *report, const char *path, struct cm_error *err);
 
 #endif

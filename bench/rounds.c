@@ -174,7 +174,8 @@ static void sum_up_series(struct cm_bench_series *s, const struct cm_floor_sampl
     s->ratio = cm_spread_of(ratio, s->count);
     s->cpu_us = cm_spread_of(us, s->count);
     s->pooled = devices / cpu / cm_floor_rate(floor_total);
-    s->pooled_low = devices / cpu / cm_floor_interval(floor_total).high;
+    const struct cm_interval interval = cm_floor_interval(floor_total);
+    s->pooled_low = interval.low < interval.high ? devices / cpu / interval.high : 0;
 }
 
 static void sum_up(struct cm_bench_pair *p)

@@ -39,8 +39,7 @@
     {                                                                                                        \
         "ratio_low", NULL, CM_CELL_RATIO, "low end", "to floor",                                             \
             "All rounds' devices over all their processor time, over the high end of the floor's 95 % "      \
-            "interval: what "                                                                                \
-            "RSA is to be judged by."                                                                        \
+            "interval: what RSA is to be judged by. -: the floor has no interval."                           \
     }
 #define SYSTEM                                                                                               \
     {                                                                                                        \

@@ -225,7 +225,11 @@ def report_in_every_form():
     check_csv(report, "rep/bench.csv")
     with open("rep/bench.csv", "rb") as a, open("all.csv", "rb") as b:
         check(a.read() == b.read(), "--csv is not the report's bench.csv")
-    check_page(report, "rep", plots if have else None)
+    page = check_page(report, "rep", plots if have else None)
+    for case in ("engine", "tar", "tree"):  # no floor of EC keys has an interval, and so no ratio a low end
+        check(all(row[6] == [None, "-"] for row in page.tables[case] if row), case, page.tables[case])
+    with open("rep/bench.csv", newline="", encoding="utf-8") as f:
+        check(all(row["ratio_low_to_floor"] == "" for row in csv.DictReader(f)), "a low end in the CSV")
     for plot in plots:
         check_data(report, "rep", plot)
         if have:
