@@ -5,9 +5,11 @@
 #include "cli/registration.h"
 #include "engine/cainit.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 enum { KEYS_MAX = 16 };
@@ -112,12 +114,16 @@ static cm_err choose_keys(struct work *w, struct cm_error *err)
 static cm_err look_room(struct work *w, struct cm_error *err)
 {
     struct statvfs fs;
+    struct stat st;
 
     w->room = -1;
     if (w->o->out == NULL)
         return CM_OK;
-    if (statvfs(w->o->out, &fs) != 0)
-        CM_FAIL(err, CM_E_INPUT, "can't look at --out %s; name a directory that exists", w->o->out);
+    if (stat(w->o->out, &st) != 0 || statvfs(w->o->out, &fs) != 0)
+        CM_FAIL(err, CM_E_INPUT, "can't look at --out %s: %s; name a directory that exists", w->o->out,
+                strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        CM_FAIL(err, CM_E_USAGE, "--out %s is no directory; name one that exists", w->o->out);
     w->room = (double) fs.f_bavail * (double) fs.f_frsize;
     return CM_OK;
 }
@@ -160,7 +166,7 @@ static cm_err estimate(struct work *w, struct item *item, struct cm_error *err)
 static void print_times(const struct work *w)
 {
     (void) printf("  %-9s %-14s %-30s %9s %9s %9s %12s\n", "key", "time", "95 % interval", "a second",
-                  "memory", "locked", "to disk");
+                  "buffers", "locked", "to disk");
     for (size_t i = 0; i < w->items; i++) {
         const struct cm_estimate *e = &w->item[i].e;
         struct cm_amount time, low, high, memory, locked, pace;
@@ -228,9 +234,10 @@ static void print_text(const struct work *w)
     bool some = false;
 
     (void) printf(
-        "%s devices, %u workers, a %s CA, layout %s, measured here just now; nothing was written. The time "
+        "%s device%s, %u worker%s, a %s CA, layout %s, measured here just now; nothing was written. The time "
         "is that of\nminting: a disk that can't keep up adds to it.\n\n",
-        cm_amount_count(&n, w->o->count), w->workers, w->ca_key->name, layouts[w->o->layout]);
+        cm_amount_count(&n, w->o->count), w->o->count == 1 ? "" : "s", w->workers, w->workers == 1 ? "" : "s",
+        w->ca_key->name, layouts[w->o->layout]);
     print_times(w);
     print_octets(w);
     for (size_t i = 0; i < w->items; i++) {

@@ -91,6 +91,11 @@ def check_table():
     for words in ("1,000,000 devices", "nothing was written", "2,000,005", "default rates", "two new files for each device",
                   "does not register Ed25519 keys"):
         kit.check(words in out, words, out)
+    head = out.split("\n")[3].split()
+    kit.check("buffers" in head and "memory" not in head, "the buffers are not all memory", head)
+    for count, workers, words in (("1", "1", "1 device, 1 worker, a "), ("2", "2", "2 devices, 2 workers, a ")):
+        code, out, _ = mill("plan", "--count", count, "--workers", workers, "--key", "P-256")
+        kit.check(code == 0 and out.startswith(words), words, out)
     few = plan("--count", "10", "--key", "P-256", "--workers", "4")["plans"][0]
     kit.check(few["workers"] == 1 and few["batch"] == 10, "one batch is one worker's", few)
     none = plan("--count", "10", "--key", "P-256", "--layout", "none")["plans"][0]
@@ -131,7 +136,9 @@ def check_refusals():
                         (["--count", "5", "--rate", "RegisterThing=-1"], "CALL=N"),
                         (["--count", "5", "--rate", "DeleteThing=5"], "CreateThing"),
                         (["--count", "5", "--rate", "CreateThing=5", "--rate", "creatething=6"], "twice"),
-                        (["--count", "5", "--out", "nowhere"], "nowhere")):
+                        (["--count", "5", "--out", "nowhere"], "nowhere: No such file"),
+                        (["--count", "5", "--out", kit.CERTMILL], "is no directory"),
+                        (["--count", "5", "--out", f"{kit.CERTMILL}/x"], "x: Not a directory")):
         code, out, err = mill("plan", *args)
         kit.check(code == 2 and words in err and out == "" and err.count("\n") <= 2, args, code, err)
 
