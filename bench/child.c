@@ -122,9 +122,9 @@ static cm_err judge(const struct cm_child *c, int status, struct cm_error *err)
     }
     words_of(c, words, sizeof words);
     if (WIFSIGNALED(status))
-        CM_FAIL(err, CM_E_LIMIT,
-                "%s %s was killed by signal %d (%s); is memory short? try fewer devices with --count",
-                c->argv[0], c->argv[1], WTERMSIG(status), strsignal(WTERMSIG(status)));
+        CM_FAIL(err, CM_E_LIMIT, "%s %s was killed by signal %d (%s)%s", c->argv[0], c->argv[1],
+                WTERMSIG(status), strsignal(WTERMSIG(status)),
+                c->exe_fd >= 0 ? "; is memory short? try fewer devices with --count" : "");
     const int code = WEXITSTATUS(status);
     CM_FAIL(err,
             code == 2   ? CM_E_USAGE

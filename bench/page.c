@@ -194,7 +194,7 @@ static cm_err put_table(const json_t *report, const struct cm_table *t, bool fir
 
 /* --- the page -------------------------------------------------------------- */
 
-static void put_top(const json_t *report, bool drawn, FILE *out)
+static void put_top(const json_t *report, FILE *out)
 {
     char line[600];
 
@@ -222,29 +222,41 @@ static void put_top(const json_t *report, bool drawn, FILE *out)
                  "<code>bench.json</code> "
                  "hold all of them, each round's too.</p>\n",
                  out);
-    if (!drawn)
-        (void) fputs(
-            "<p class=\"note\">There are no plots here because gnuplot was not installed. With it (Debian: "
-            "<code>apt-get install gnuplot-nox</code>) this draws them, beside this page: <code>for f in "
-            "*.gp; "
-            "do gnuplot \"$f\"; done</code></p>\n",
-            out);
+}
+
+/* What is to be known before the figures are read. */
+static void put_notes(const json_t *report, enum cm_page_plots plots, FILE *out)
+{
+    const json_t *settings = json_object_get(report, "settings");
+
+    if (plots != CM_PAGE_DRAWN)
+        (void) fprintf(out,
+                       "<p class=\"note\">There are no plots here because gnuplot %s. With it (Debian: "
+                       "<code>apt-get install gnuplot-nox</code>) this draws them, beside this page: "
+                       "<code>for f in *.gp; do gnuplot \"$f\"; done</code></p>\n",
+                       plots == CM_PAGE_NO_GNUPLOT ? "was not installed" : "failed");
+    if (cm_bench_busy(report))
+        (void) fprintf(out,
+                       "<p class=\"note\">The machine was busy before the first run (load %.2f): wall-clock "
+                       "figures are too low.</p>\n",
+                       json_number_value(json_object_get(settings, "load")));
     if (cm_bench_scattered(report))
         (void) fputs("<p class=\"note\">The time of an RSA key is a matter of luck: some have fewer than 100 "
                      "keys here, "
                      "and their ratios say little. <code>--full</code> makes more.</p>\n",
                      out);
-    if (strcmp(json_string_value(json_object_get(json_object_get(report, "settings"), "size")), "smoke") == 0)
+    if (strcmp(json_string_value(json_object_get(settings, "size")), "smoke") == 0)
         (void) fputs("<p class=\"note\">A smoke run: does everything work? Its figures mean little.</p>\n",
                      out);
 }
 
-static cm_err put_page(const json_t *report, bool drawn, int dirfd, const char *dir, FILE *out,
+static cm_err put_page(const json_t *report, enum cm_page_plots plots, int dirfd, const char *dir, FILE *out,
                        struct cm_error *err)
 {
     const json_t *results = json_object_get(report, "results");
 
-    put_top(report, drawn, out);
+    put_top(report, out);
+    put_notes(report, plots, out);
     for (size_t i = 0; i < cm_tables_count; i++) {
         bool first = true;
         if (!has_rows(results, &cm_tables[i]))
@@ -252,19 +264,20 @@ static cm_err put_page(const json_t *report, bool drawn, int dirfd, const char *
         for (size_t k = 0; k < i; k++)
             if (cm_tables[k].column == cm_tables[i].column && has_rows(results, &cm_tables[k]))
                 first = false;
-        CM_TRY(put_table(report, &cm_tables[i], first, drawn, dirfd, dir, out, err));
+        CM_TRY(put_table(report, &cm_tables[i], first, plots == CM_PAGE_DRAWN, dirfd, dir, out, err));
     }
     (void) fputs("</body>\n</html>\n", out);
     return CM_OK;
 }
 
-cm_err cm_page_write(const json_t *report, bool drawn, int dirfd, const char *dir, struct cm_error *err)
+cm_err cm_page_write(const json_t *report, enum cm_page_plots plots, int dirfd, const char *dir,
+                     struct cm_error *err)
 {
     struct cm_textfile text;
     struct cm_error late = { 0 };
 
     CM_TRY(cm_textfile_open(&text, err));
-    const cm_err rc = put_page(report, drawn, dirfd, dir, text.out, err);
+    const cm_err rc = put_page(report, plots, dirfd, dir, text.out, err);
     const cm_err saved = cm_textfile_save(&text, dirfd, dir, "index.html", &late);
     if (rc == CM_OK && saved != CM_OK)
         *err = late;

@@ -65,6 +65,14 @@ bool cm_bench_scattered(const json_t *report)
     return false;
 }
 
+bool cm_bench_busy(const json_t *report)
+{
+    const json_t *settings = json_object_get(report, "settings");
+    const double processors = figure(json_object_get(report, "machine"), "processors");
+
+    return figure(settings, "load") > 0.3 * processors && strcmp(word(settings, "size"), "smoke") != 0;
+}
+
 static void put_line(const struct cm_table *t, const size_t *width, char cell[COLUMNS_MAX][CM_CELL_MAX],
                      FILE *out)
 {

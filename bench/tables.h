@@ -51,5 +51,7 @@ void cm_bench_print(const struct json_t *report, FILE *out);
 bool cm_bench_heading(const struct json_t *report, size_t i, char *out, size_t cap);
 /* Too few RSA keys for their ratios to say much? */
 bool cm_bench_scattered(const struct json_t *report);
+/* Did so much else run before that figures by the clock are too low? Of smoke runs that does not matter. */
+bool cm_bench_busy(const struct json_t *report);
 
 #endif

@@ -215,11 +215,11 @@ static cm_err tell(const struct opts *o, const struct cm_bench_report *r, const 
         cm_bench_print(report, stdout);
     if (rc == CM_OK && some)
         rc = write_files(o, r, report, err);
+    const bool busy = cm_bench_busy(report);
     json_decref(report);
     if (rc == CM_OK && r->complete && o->report != NULL && !common->quiet)
         cm_msg_note("the report: %s/index.html", o->report);
-    if (!common->quiet && r->machine.load > 0.3 * (double) r->machine.cpus &&
-        strcmp(r->conf->size, "smoke") != 0)
+    if (!common->quiet && busy)
         cm_msg_note("the machine was busy before the first run (load %.2f): wall-clock figures are too low",
                     r->machine.load);
     return rc;

@@ -21,6 +21,7 @@ import zlib
 
 CERTMILL = os.path.realpath(os.environ["CERTMILL"])
 FAST = ["--key", "P-256", "--case", "floor", "--case", "keytime", "--runs", "1"]
+PLAIN_REPORT = ["bench.csv", "bench.json", "index.html", "keytime.dat", "keytime.gp", "rates.dat", "rates.gp"]  # FAST's
 failed = []
 
 
@@ -257,11 +258,7 @@ def without_gnuplot():
     os.mkdir("empty")
     _, err = bench(*FAST, "--report", "plain", path=os.path.abspath("empty"))
     check("apt-get install gnuplot-nox" in err, err)
-    check(sorted(os.listdir("plain")) == ["bench.csv", "bench.json", "index.html", "keytime.dat", "keytime.gp",
-                                          "rates.dat", "rates.gp"], os.listdir("plain"))
-    with open("plain/bench.json", encoding="utf-8") as f:
-        page = check_page(json.load(f), "plain", None)
-    check("gnuplot-nox" in page.words, "the page does not say why there are no plots")
+    without_plots("plain", "because gnuplot was not installed")
 
 
 def csv_beyond_files():
@@ -305,18 +302,37 @@ def play_gnuplot(script):
     return os.path.abspath("fake") + ":" + os.environ["PATH"]
 
 
+def without_plots(where, words):
+    """All figures and the page are there, and nothing that gnuplot made."""
+    no_page(where, PLAIN_REPORT)
+    with open(f"{where}/bench.json", encoding="utf-8") as f:
+        report = json.load(f)
+    check_csv(report, f"{where}/bench.csv")
+    page = check_page(report, where, None)
+    check(words in page.words, "the page does not say why there are no plots")
+    return report
+
+
 def broken_gnuplot():
+    err = ""
     for script, words in (("echo 'no such terminal' >&2; exit 1\n", "no such terminal"),
                           ("printf '<svg>' >rates.svg; exit 0\n", "only in part"),
+                          ("exit 2\n", "failed (exit 2)"), ("exit 4\n", "failed (exit 4)"),
                           ("kill -9 $$\n", "killed by signal 9")):
-        bench(*FAST, "--report", "broken", path=play_gnuplot(script), want=3, words=words)
-        no_page("broken")
-    # An earlier report stays as it is.
-    shutil.copytree("plain", "kept")
+        _, err = bench(*FAST, "--report", "broken", path=play_gnuplot(script), want=3, words=words)
+        check("gnuplot" in err.split("\n")[0] and "with --count" not in err, err)
+        without_plots("broken", "because gnuplot failed")
+    if shutil.which("gnuplot"):  # what the message says draws them
+        command = re.search(r"to draw them: (.*)", err)
+        subprocess.run(["sh", "-c", command[1] if command else "exit 1"], check=True, timeout=60)
+        for plot in ("rates", "keytime"):
+            check_png(f"broken/{plot}.png")
+    # An earlier report gives way as a whole, its pictures too.
+    shutil.copytree("rep", "kept")
+    with open("kept/bench.json", encoding="utf-8") as f:
+        old = json.load(f)
     bench(*FAST, "--report", "kept", path=play_gnuplot("exit 1\n"), want=3)
-    for name in os.listdir("plain"):
-        with open(f"plain/{name}", "rb") as a, open(f"kept/{name}", "rb") as b:
-            check(a.read() == b.read(), name, "was changed")
+    check(without_plots("kept", "because gnuplot failed")["results"] != old["results"], "the old figures stayed")
 
 
 def refusals():
@@ -339,7 +355,7 @@ def refusals():
     check(not os.path.exists("new"), "a refused report made its directory")
 
 
-def stopped(where, path, ready, *options):
+def stopped(where, path, ready, *options, names=()):
     p = subprocess.Popen([CERTMILL, "bench", "--smoke", "--quiet", "--out", "work", "--report", where, *options],
                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                          env=dict(os.environ, PATH=path))
@@ -350,7 +366,7 @@ def stopped(where, path, ready, *options):
     p.send_signal(signal.SIGINT)
     err = p.communicate(timeout=60)[1].decode()
     check(p.returncode == 130 and "Sanitizer:" not in err, p.returncode, err)
-    no_page(where)
+    no_page(where, names)
     check(os.listdir("work") == [], os.listdir("work"))
 
 
@@ -359,6 +375,60 @@ def interrupted():
             "--count", "3000", "--runs", "20")
     path = play_gnuplot(f"echo >{os.path.abspath('drawing')}; exec sleep 100\n")
     stopped("late", path, lambda: os.path.exists("drawing"), *FAST)
+    # An earlier report stays as it is.
+    os.unlink("drawing")
+    shutil.copytree("plain", "before")
+    stopped("before", path, lambda: os.path.exists("drawing"), *FAST, names=PLAIN_REPORT)
+    for name in PLAIN_REPORT:
+        with open(f"plain/{name}", "rb") as a, open(f"before/{name}", "rb") as b:
+            check(a.read() == b.read(), name, "was changed")
+
+
+def killed():
+    """What SIGKILL leaves in DIR is removed by the next run, and neither what is in use nor what is not ours."""
+    path = play_gnuplot(f"echo >{os.path.abspath('at-it')}; exec sleep 100\n")
+    with subprocess.Popen([CERTMILL, "bench", "--smoke", "--quiet", "--out", "work", "--report", "dead", *FAST],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ, PATH=path)) as p:
+        end = time.time() + 120
+        while not os.path.exists("at-it") and p.poll() is None and time.time() < end:
+            time.sleep(0.05)
+        bench(*FAST, "--report", "dead", want=3, words="another bench writes its report there")
+        p.kill()
+    left = os.listdir("dead")
+    check(len(left) == 1 and left[0].startswith("certmill-report-"), "SIGKILL left", left)
+    bench(*FAST, "--report", "dead", path=os.path.abspath("empty"))
+    no_page("dead", PLAIN_REPORT)
+    os.makedirs("theirs/certmill-report-abcdef")
+    with open("theirs/certmill-report-abcdef/mine", "wb"):
+        pass
+    bench(*FAST, "--report", "theirs", want=2, words="holds something else")
+    check(os.path.exists("theirs/certmill-report-abcdef/mine"), "what is not ours was removed")
+
+
+def busy_machine():
+    """The page warns as standard error does: on one processor, with something else to do for it before."""
+    argv = [CERTMILL, "bench", "--out", "work", "--key", "P-256", "--case", "floor", "--runs", "1", "--report", "busy"]
+    one, end = min(os.sched_getaffinity(0)), time.time() + 30
+    others = []
+    try:
+        while os.getloadavg()[0] < 0.5 and time.time() < end:  # it moves every 5 s
+            if not others:
+                others = [subprocess.Popen(["nice", "-n", "19", "sh", "-c", "while :; do :; done"]) for _ in range(10)]
+            time.sleep(0.2)
+        for size, busy in ((["--smoke"], False), (["--seconds", "1"], True)):
+            r = subprocess.run([*argv, *size], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               timeout=120, check=False, preexec_fn=lambda: os.sched_setaffinity(0, {one}))
+            check(r.returncode == 0, r.stderr)
+            with open("busy/bench.json", encoding="utf-8") as f:
+                report = json.load(f)
+            check(report["machine"]["processors"] == 1 and report["settings"]["load"] > 0.3, report)
+            page = check_page(report, "busy", ["rates"] if shutil.which("gnuplot") else None)
+            for text in (page.words, r.stderr.decode()):
+                check(("machine was busy before the first run" in text) == busy, size, text)
+    finally:
+        for p in others:
+            p.kill()
+            p.wait()
 
 
 def full_disk():
@@ -379,7 +449,8 @@ def full_disk():
             ends.append(r.returncode)
             check(r.returncode in (0, 3), kib, r.returncode, r.stderr)
             if r.returncode == 3:
-                no_page("small")
+                if os.listdir("small"):  # there was room for all but the pictures
+                    without_plots("small", "because gnuplot failed")
                 check(r.stderr.startswith(b"certmill: "), r.stderr)
             else:
                 with open("small/bench.json", encoding="utf-8") as f:
@@ -396,7 +467,7 @@ def main():
         os.chdir(dir)
         os.mkdir("work")
         for part in (report_in_every_form, replaced_by_another, without_gnuplot, csv_beyond_files, broken_gnuplot, refusals, interrupted,
-                     full_disk):
+                     killed, busy_machine, full_disk):
             part()
         os.chdir(here)
     print("failed" if failed else "passed")
