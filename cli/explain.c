@@ -71,7 +71,7 @@ static void print_means(const struct cm_mint_plan *p, const struct cm_estimate *
 
     (void) printf("with\n"
                   "  workers      %u, batches of %u devices, %u batches\n"
-                  "  memory       %s, of it %s locked for keys\n"
+                  "  buffers      %s, of it %s locked for keys\n"
                   "  disk         %s in %llu files, by %s%s%s\n"
                   "  time         %s (%s to %s) and what the disk adds, %.0f devices a second\n",
                   p->pipeline.workers, e->batch, p->batches, cm_amount_bytes(&memory, e->memory),
