@@ -17,6 +17,7 @@ struct feed {
     char public[CM_DB_URL_MAX];
     struct cm_db *db; /* until the follower has it */
     bool others;      /* it has devices of other runs under the CA */
+    bool away;        /* it was, before the first key */
     struct cm_follower *follower;
     struct cm_follower_state state; /* as it was last seen */
     bool told;                      /* that it is away */
@@ -30,6 +31,7 @@ struct cm_feeds {
     bool quiet;
     /* ids that are to be asked for */
     char run_id[37], ca_certificate_id[65];
+    bool again; /* the run began before */
     char id[CM_DB_IDS_MAX][CM_ID_MAX];
     struct cm_span ids[CM_DB_IDS_MAX];
     size_t added;
@@ -105,28 +107,71 @@ const char *cm_feeds_public(const struct cm_feeds *f, size_t i)
 
 /* --- before the first key ------------------------------------------------------ */
 
-cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
-                        struct cm_error *err)
+void cm_feeds_offer(struct cm_error *err)
+{
+    static const char other[] =
+        "; give another --to URL, or the same with its password, which is on no record, "
+        "or --to none to go on without";
+    const size_t len = strnlen(err->what, sizeof err->what - sizeof other);
+
+    memcpy(err->what + len, other, sizeof other);
+}
+
+/* What failed before the first key. A run that began before does without a database that is away: the
+ * follower comes back to it. */
+static cm_err failed(const struct cm_feeds *f, struct feed *feed, cm_err rc, bool away, struct cm_error *err)
+{
+    cm_db_close(feed->db);
+    feed->db = NULL;
+    feed->others = false;
+    if (!f->again)
+        return rc;
+    if (rc != CM_E_DB || !away) {
+        cm_feeds_offer(err);
+        return rc;
+    }
+    feed->away = true;
+    feed->state.why = *err;
+    *err = (struct cm_error) { 0 };
+    return CM_OK;
+}
+
+static cm_err connect_one(struct cm_feeds *f, struct feed *feed, struct cm_error *err)
 {
     uint64_t from = 0;
+    bool away = false;
+    cm_err rc = cm_db_open(feed->url, option, wait_ms(), &feed->db, &away, err);
 
-    for (size_t i = 0; i < cm_feeds_count(f); i++) {
-        struct feed *feed = &f->feed[i];
-        CM_TRY(cm_db_open(feed->url, option, wait_ms(), &feed->db, err));
-        CM_TRY(cm_db_has_others(feed->db, run_id, ca_certificate_id, &feed->others, &from, err));
+    if (rc == CM_OK) {
+        rc = cm_db_has_others(feed->db, f->run_id, f->ca_certificate_id, &feed->others, &from, err);
+        away = cm_db_is_away(feed->db);
     }
-    if (f != NULL) {
-        (void) snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
-        (void) snprintf(f->ca_certificate_id, sizeof f->ca_certificate_id, "%s", ca_certificate_id);
-    }
+    return rc == CM_OK ? rc : failed(f, feed, rc, away, err);
+}
+
+cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id, bool again,
+                        struct cm_error *err)
+{
+    if (f == NULL)
+        return CM_OK;
+    (void) snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
+    (void) snprintf(f->ca_certificate_id, sizeof f->ca_certificate_id, "%s", ca_certificate_id);
+    f->again = again;
+    for (size_t i = 0; i < f->count; i++)
+        CM_TRY(connect_one(f, &f->feed[i], err));
     return CM_OK;
 }
 
 cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err)
 {
-    for (size_t i = 0; i < cm_feeds_count(f); i++)
-        if (f->feed[i].others)
-            CM_TRY(cm_db_taken(f->feed[i].db, f->run_id, f->ca_certificate_id, f->ids, f->added, err));
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct feed *feed = &f->feed[i];
+        cm_err rc = CM_OK;
+        if (feed->others)
+            rc = cm_db_taken(feed->db, f->run_id, f->ca_certificate_id, f->ids, f->added, err);
+        if (rc != CM_OK)
+            CM_TRY(failed(f, feed, rc, cm_db_is_away(feed->db), err));
+    }
     if (f != NULL)
         f->added = 0;
     return CM_OK;
@@ -145,29 +190,6 @@ cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct cm_error *err)
 
 /* --- while the fleet grows ------------------------------------------------------- */
 
-cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err)
-{
-    for (size_t i = 0; i < cm_feeds_count(f); i++) {
-        struct feed *feed = &f->feed[i];
-        const struct cm_follower_conf conf = { .url = feed->url,
-                                               .option = option,
-                                               .wait_ms = wait_ms(),
-                                               .patience_ms = f->opts->db_wait * 1000,
-                                               .dir = dir,
-                                               .db = feed->db };
-        if (feed->db != NULL && cm_db_is_new(feed->db) && !quiet)
-            cm_msg_note("made the database %s", cm_db_name(feed->db));
-        feed->db = NULL;
-        CM_TRY(cm_follower_open(&conf, &feed->follower, err));
-        cm_follower_upto(feed->follower, cm_follower_committed(feed->follower));
-    }
-    if (f != NULL) {
-        (void) snprintf(f->dir, sizeof f->dir, "%s", dir);
-        f->quiet = quiet;
-    }
-    return CM_OK;
-}
-
 /* Tells once that a database went away, and that it is back. */
 static void look(struct cm_feeds *f, struct feed *feed, int ms)
 {
@@ -178,6 +200,31 @@ static void look(struct cm_feeds *f, struct feed *feed, int ms)
     if (!away && feed->told && !f->quiet && !feed->state.ended)
         cm_msg_note("the database %s is back", cm_follower_name(feed->follower));
     feed->told = away;
+}
+
+cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err)
+{
+    if (f == NULL)
+        return CM_OK;
+    (void) snprintf(f->dir, sizeof f->dir, "%s", dir);
+    f->quiet = quiet;
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct feed *feed = &f->feed[i];
+        const struct cm_follower_conf conf = { .url = feed->url,
+                                               .option = option,
+                                               .wait_ms = wait_ms(),
+                                               .patience_ms = f->opts->db_wait * 1000,
+                                               .dir = dir,
+                                               .db = feed->db,
+                                               .away = feed->away ? &feed->state.why : NULL };
+        if (feed->db != NULL && cm_db_is_new(feed->db) && !quiet)
+            cm_msg_note("made the database %s", cm_db_name(feed->db));
+        feed->db = NULL;
+        CM_TRY(cm_follower_open(&conf, &feed->follower, err));
+        cm_follower_upto(feed->follower, cm_follower_committed(feed->follower));
+        look(f, feed, 0);
+    }
+    return CM_OK;
 }
 
 void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes)

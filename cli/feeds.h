@@ -8,11 +8,11 @@
 /* feeds.h - the databases of `--to`: what mint, resume, reissue, repair and load do with them.
  *
  *  Before the first key   open connects to each of them and makes sure of its schema; add and checked refuse
- *                         ids that another run under the CA has there.
- *  Meanwhile              start gives each a thread that follows the fleet.
- *  At the end             finish waits until all is loaded, or a database was away for too long; it names the
- *                         command that loads the rest, never a password.
- *  Threads                the main thread.
+ *                         ids that another run under the CA has there. A run that is continued had that
+ * behind it: a database that is away then is tried again, and does not keep it from minting. Meanwhile start
+ * gives each a thread that follows the fleet. At the end             finish waits until all is loaded, or a
+ * database was away for too long; it names the command that loads the rest, never a password. Threads the
+ * main thread.
  */
 enum {
     CM_FEEDS_MAX = 8,     /* databases of one run */
@@ -46,9 +46,11 @@ CM_MUST_CHECK cm_err cm_feeds_open(const struct cm_feeds_opts *opts, struct cm_f
 size_t cm_feeds_count(const struct cm_feeds *f);
 const char *cm_feeds_public(const struct cm_feeds *f, size_t i); /* the URL without its password */
 
-/* Connects. run: whose ids add is about to tell. */
+/* Connects. run: whose ids add is about to tell; again: it began before. */
 CM_MUST_CHECK cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
-                                      struct cm_error *err);
+                                      bool again, struct cm_error *err);
+/* Adds to a refusal what else a run that is continued may be told. */
+void cm_feeds_offer(struct cm_error *err);
 CM_MUST_CHECK cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct cm_error *err);
 CM_MUST_CHECK cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err); /* that was the last */
 

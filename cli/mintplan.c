@@ -380,7 +380,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(compile(p, err));
     CM_TRY(cm_feeds_open(&o->feeds, &p->feeds, err));
     if (!o->explain) /* the source's ids are then asked for there, too */
-        CM_TRY(cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), err));
+        CM_TRY(cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), again != NULL, err));
     CM_TRY(open_ledger(p, err));
     CM_TRY(cm_mint_source_open(p, again == NULL, err));
     CM_TRY(cm_feeds_checked(p->feeds, err));

@@ -132,7 +132,9 @@ cm_err cm_rerun_feed(struct cm_rerun *r, const struct cm_rerun_opts *with, struc
     CM_TRY(cm_rerun_options(r, with, err));
     CM_TRY(cm_feeds_open(&r->o.feeds, &f, err));
     cm_err rc = cm_feeds_start(f, r->m.dir.path, r->m.common->quiet, err);
-    if (rc == CM_OK)
+    if (rc != CM_OK)
+        cm_feeds_offer(err);
+    else
         rc = cm_feeds_finish(f, true, err);
     cm_feeds_close(f);
     return rc;

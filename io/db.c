@@ -5,13 +5,14 @@ static const struct cm_db_ops *const kinds[CM_DB_KINDS] = {
     [CM_DB_POSTGRESQL] = &cm_db_pg_ops,
 };
 
-cm_err cm_db_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
+cm_err cm_db_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
                   struct cm_error *err)
 {
     enum cm_db_kind kind = CM_DB_SQLITE;
 
+    *away = false;
     CM_TRY(cm_db_url_kind(url, option, &kind, err));
-    return kinds[kind]->open(url, option, wait_ms, out, err);
+    return kinds[kind]->open(url, option, wait_ms, out, away, err);
 }
 
 void cm_db_close(struct cm_db *d)

@@ -13,7 +13,7 @@ struct cm_db_look {
 };
 
 struct cm_db_ops {
-    cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
+    cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
                    struct cm_error *err);
     bool (*is_away)(const struct cm_db *d); /* asked right after a failure */
     /* Of a run that need not be there: then at is 0. */

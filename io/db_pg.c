@@ -58,7 +58,14 @@ static void pg_close(struct cm_db *d)
     free(s);
 }
 
-static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
+static bool pg_is_away(const struct cm_db *d)
+{
+    const struct pg_db *s = (const struct pg_db *) d;
+
+    return !cm_pg_is_up(&s->pg) || s->pg.in_the_way;
+}
+
+static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
                       struct cm_error *err)
 {
     struct pg_db *s = calloc(1, sizeof *s);
@@ -71,22 +78,18 @@ static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, str
     s->pg.wait_ms = wait_ms;
     s->w = cm_writer(s->buf, sizeof s->buf);
     cm_err rc = cm_pg_open(&s->pg, url, err);
+    *away = rc == CM_E_DB && s->pg.in_the_way;
     (void) snprintf(s->base.name, sizeof s->base.name, "%s", s->pg.name);
-    if (rc == CM_OK)
+    if (rc == CM_OK) {
         rc = set_up(s, err);
+        *away = rc == CM_E_DB && pg_is_away(&s->base);
+    }
     if (rc != CM_OK) {
         pg_close(&s->base);
         return rc;
     }
     *out = &s->base;
     return CM_OK;
-}
-
-static bool pg_is_away(const struct cm_db *d)
-{
-    const struct pg_db *s = (const struct pg_db *) d;
-
-    return !cm_pg_is_up(&s->pg) || s->pg.in_the_way;
 }
 
 /* Who looks is about to load: without the rights for that it ends here, before a first key. */

@@ -39,9 +39,10 @@ cm_err cm_db_open_used(const char *url, const char *option, unsigned wait_ms, st
                        struct cm_error *err)
 {
     struct cm_db *d = NULL;
+    bool away = false;
 
     CM_TRY(must_exist(url, option, err));
-    CM_TRY(cm_db_open(url, option, wait_ms, &d, err));
+    CM_TRY(cm_db_open(url, option, wait_ms, &d, &away, err));
     const cm_err rc = must_be_used(d, err);
     if (rc != CM_OK)
         cm_db_close(d);

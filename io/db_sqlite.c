@@ -91,8 +91,15 @@ static void sqlite_close(struct cm_db *d)
     free(s);
 }
 
+static bool sqlite_is_away(const struct cm_db *d)
+{
+    const int code = sqlite3_errcode(((const struct sqlite_db *) d)->sql.db) & 0xff;
+
+    return code == SQLITE_BUSY || code == SQLITE_LOCKED;
+}
+
 static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
-                          struct cm_error *err)
+                          bool *away, struct cm_error *err)
 {
     char whole[CM_DB_URL_MAX];
 
@@ -106,19 +113,13 @@ static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms,
     cm_err rc = cm_sqlite_open(&s->sql, whole, 0600, wait_ms, err);
     if (rc == CM_OK)
         rc = set_up(s, err);
+    *away = rc == CM_E_DB && sqlite_is_away(&s->base);
     if (rc != CM_OK) {
         sqlite_close(&s->base);
         return rc;
     }
     *out = &s->base;
     return CM_OK;
-}
-
-static bool sqlite_is_away(const struct cm_db *d)
-{
-    const int code = sqlite3_errcode(((const struct sqlite_db *) d)->sql.db) & 0xff;
-
-    return code == SQLITE_BUSY || code == SQLITE_LOCKED;
 }
 
 static cm_err sqlite_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id,

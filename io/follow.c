@@ -168,11 +168,18 @@ static cm_err open_follower(struct cm_follower *f, const struct cm_follower_conf
         return rc;
     }
     f->committed = cm_fleet_manifest_bytes(f->fleet);
-    const struct cm_loader_conf loader = {
-        .url = conf->url, .option = conf->option, .wait_ms = conf->wait_ms, .fleet = f->fleet, .db = db
-    };
+    const struct cm_loader_conf loader = { .url = conf->url,
+                                           .option = conf->option,
+                                           .wait_ms = conf->wait_ms,
+                                           .fleet = f->fleet,
+                                           .db = db,
+                                           .later = conf->away != NULL };
     CM_TRY(cm_loader_open(&loader, &f->loader, err));
     (void) snprintf(f->name, sizeof f->name, "%s", cm_loader_name(f->loader));
+    if (conf->away != NULL) {
+        f->state.away = true;
+        f->state.why = *conf->away;
+    }
     return start(f, err);
 }
 

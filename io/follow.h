@@ -23,6 +23,8 @@ struct cm_follower_conf {
     const char *dir;  /* of the fleet */
     struct cm_db *db; /* a connection that is there already: the follower's from now on, also after a failure.
                          NULL: it makes one, at once, and a failure of that is open's */
+    const struct cm_error *away; /* without db: the database was away just now, which is the reason; the
+                                    thread comes back to it. Borrowed during open */
 };
 
 /* Nothing is loaded before upto. */

@@ -347,6 +347,8 @@ cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, void *arg, struc
     /* What lies behind the commit that was the last one then may have changed since. */
     l->rows.len = 0;
     cm_leafread_forget(l->leaves);
+    if (l->db == NULL)
+        CM_TRY(cm_loader_reopen(l, err));
     if (!l->entered)
         CM_TRY(prepare(l, err));
     if (cm_fleet_journal(l->conf.fleet)->supersedes > 0)
@@ -372,11 +374,25 @@ cm_err cm_loader_finish(struct cm_loader *l, struct cm_error *err)
 
 static cm_err open_db(struct cm_loader *l, struct cm_error *err)
 {
+    bool away = false;
+
     l->db = l->conf.db;
     l->conf.db = NULL;
     if (l->db == NULL)
-        CM_TRY(cm_db_open(l->conf.url, l->conf.option, l->conf.wait_ms, &l->db, err));
+        CM_TRY(cm_db_open(l->conf.url, l->conf.option, l->conf.wait_ms, &l->db, &away, err));
     (void) snprintf(l->name, sizeof l->name, "%s", cm_db_name(l->db));
+    return CM_OK;
+}
+
+/* As if the connection were lost: is_away says so. */
+static cm_err put_off(struct cm_loader *l, struct cm_error *err)
+{
+    char public[CM_DB_URL_MAX];
+
+    CM_ASSERT(l->conf.db == NULL);
+    CM_TRY(cm_db_url_public(l->conf.url, l->conf.option, public, sizeof public, err));
+    (void) snprintf(l->name, sizeof l->name, "%.159s", public);
+    l->lost = true;
     return CM_OK;
 }
 
@@ -388,7 +404,7 @@ static cm_err set_up(struct cm_loader *l, struct cm_error *err)
     l->rows.data = malloc(ROWS_WINDOW);
     if (l->rows.data == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for loading the database");
-    return open_db(l, err);
+    return l->conf.later ? put_off(l, err) : open_db(l, err);
 }
 
 cm_err cm_loader_open(const struct cm_loader_conf *conf, struct cm_loader **out, struct cm_error *err)

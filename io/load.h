@@ -29,9 +29,10 @@ struct cm_loader_conf {
     unsigned wait_ms;       /* for others' locks */
     struct cm_fleet *fleet; /* borrowed; it may grow between the calls */
     struct cm_db *db; /* a connection that is there already: the loader's from now on; NULL: it makes one */
+    bool later;       /* without db: run makes it, for the database was away just now */
 };
 
-/* Connects, and makes sure of the schema; the run's row is made with the first rows. */
+/* Connects, unless later, and makes sure of the schema; the run's row is made with the first rows. */
 CM_MUST_CHECK cm_err cm_loader_open(const struct cm_loader_conf *conf, struct cm_loader **out,
                                     struct cm_error *err);
 void cm_loader_close(struct cm_loader *l); /* NULL accepted */

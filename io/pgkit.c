@@ -219,6 +219,7 @@ static cm_err connect_to(struct cm_pg *s, const char *url, struct cm_error *err)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the %s", s->noun);
     (void) snprintf(s->name, sizeof s->name, "postgresql://%.70s:%.10s/%.50s", or_empty(PQhost(s->conn)),
                     or_empty(PQport(s->conn)), or_empty(PQdb(s->conn)));
+    s->in_the_way = !cm_pg_is_up(s) && cm_pg_is_unreachable(url);
     if (!cm_pg_is_up(s))
         CM_FAIL(err, CM_E_DB, "can't open the %s %s: %s%s", s->noun, s->name,
                 cm_pg_line(PQerrorMessage(s->conn), line, sizeof line),

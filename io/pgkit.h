@@ -20,7 +20,8 @@ struct cm_pg {
     char name[160];   /* what messages call it; connect fills it in */
     unsigned wait_ms; /* how long a transaction waits for the locks of others */
     bool copying;     /* a COPY FROM STDIN is under way */
-    bool in_the_way;  /* what made the last call fail may pass: a lock, a server that goes down */
+    bool in_the_way;  /* what made the last call fail may pass: a lock, a server that goes down or can't be
+                         reached */
 };
 
 /* A database in UTF8. CM_E_USAGE: the URL; CM_E_INPUT: the encoding. After a failure close takes what is

@@ -127,18 +127,44 @@ static bool is_set_outside(const char *keyword)
     return set;
 }
 
-PGconn *cm_pg_connect(const char *url)
+/* What a connection is made with; NULL ends them. */
+enum { PARAMETERS = 9 };
+
+static void set_parameters(const char *url, const char *keyword[PARAMETERS], const char *value[PARAMETERS])
 {
+    static const char *const names[PARAMETERS] = {
+        "connect_timeout",  "keepalives_idle",           "keepalives_interval",
+        "keepalives_count", "tcp_user_timeout",          "dbname",
+        "client_encoding",  "fallback_application_name", NULL
+    };
     /* Later ones win, and what the URL says stands at "dbname". Without these bounds a
      * server that vanished is noticed after two minutes when connecting and a quarter
      * of an hour later on. */
     const char *const timeout = is_set_outside("connect_timeout") ? NULL : "10";
-    const char *const keyword[] = { "connect_timeout",  "keepalives_idle",           "keepalives_interval",
-                                    "keepalives_count", "tcp_user_timeout",          "dbname",
-                                    "client_encoding",  "fallback_application_name", NULL };
-    const char *const value[] = { timeout, "30", "10", "3", "60000", url, "UTF8", "certmill", NULL };
+    const char *const values[PARAMETERS] = {
+        timeout, "30", "10", "3", "60000", url, "UTF8", "certmill", NULL
+    };
 
+    memcpy(keyword, names, sizeof names);
+    memcpy(value, values, sizeof values);
+}
+
+PGconn *cm_pg_connect(const char *url)
+{
+    const char *keyword[PARAMETERS], *value[PARAMETERS];
+
+    set_parameters(url, keyword, value);
     return PQconnectdbParams(keyword, value, 1);
+}
+
+/* A connection that failed does not tell why; the answer of a server, or that there is none, does. */
+bool cm_pg_is_unreachable(const char *url)
+{
+    const char *keyword[PARAMETERS], *value[PARAMETERS];
+
+    set_parameters(url, keyword, value);
+    const PGPing answer = PQpingParams(keyword, value, 1);
+    return answer == PQPING_REJECT || answer == PQPING_NO_RESPONSE;
 }
 
 const char *cm_pg_line(const char *message, char *buf, size_t cap)

@@ -4,6 +4,7 @@
 #include "engine/err.h"
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 
 /* pgurl.h - the URL of a PostgreSQL server, handled so that its password gets
  * into no message. pgkit.c connects with it. */
@@ -18,6 +19,9 @@ CM_MUST_CHECK cm_err cm_pg_url_public(const char *url, const char *option, char 
 /* A connection in whatever state (look at PQstatus), or NULL without memory. What
  * the URL and the environment leave open gets bounds in time. */
 PGconn *cm_pg_connect(const char *url);
+/* Asks anew, after a connection that failed: does nobody answer, or a server that is starting or going down?
+ */
+bool cm_pg_is_unreachable(const char *url);
 /* libpq's or the server's words in one line. */
 const char *cm_pg_line(const char *message, char *buf, size_t cap);
 

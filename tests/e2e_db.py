@@ -272,6 +272,60 @@ def gone(server):
     agree(b, "gone", what="afterwards")
 
 
+def stays_away(b, fleet, resume, back):
+    """A run that was killed is resumed while its database is away: whole on disk, exit 3, and how to load the rest."""
+    public = b.url.replace(":" + SECRETS[1], "")
+    refused(resume(), 3, "the fleet does not wait for it", "is whole", f"certmill load {fleet} --to {public}")
+    sound(fleet, run.IDS)
+    back()
+    ok(mill("load", fleet, "--to", b.url), "once it is back")
+    agree(b, fleet, what="away at the resume")
+
+
+def begun(b, fleet):
+    r = mill(*small(fleet, *feeds(b)), plan=f"{BOUNDS};kill point@journal.synced 4")
+    kit.check(r.code == -signal.SIGKILL, "killed", r)
+
+
+def away_at_resume(server):
+    """The fleet does not wait for a database, nor does its resume; what passes with no time is refused at once."""
+    b = File()
+    begun(b, "away-file")
+    db = sqlite3.connect(b.path, isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    stays_away(b, "away-file", lambda: mill("resume", "away-file", "--db-wait", "1", plan=f"{BOUNDS};tune db_wait_ms 200"),
+               lambda: db.execute("ROLLBACK"))
+    db.close()
+    if not server:
+        return
+    b = Base()
+    begun(b, "away-server")
+    b.settle()
+    before = manifest_size("away-server")
+    for url, word in ((server.url(b.database, password="wrong"), "authentication failed"),
+                      (server.url("nowhere"), "does not exist")):
+        refused(mill("resume", "away-server", "--to", url), 3, word, "--to URL", "--to none")
+    kit.check(manifest_size("away-server") == before, "refused before the first key")
+    server.stop("immediate")
+    stays_away(b, "away-server", lambda: mill("resume", "away-server", "--to", b.url, "--db-wait", "1"), server.start)
+    refused(mill("resume", "away-server", "--to", server.url("nowhere")), 3, "does not exist", "--to none")
+    b = Base()
+    begun(b, "away-while")
+    server.stop("immediate")
+    going = run.Followed(["resume", "away-while", "--to", b.url, "--db-wait", "60"],
+                         f"{BOUNDS};stall point@journal.write 5 60000")
+    kit.check(going.wait_stalled(), "the resume mints without its database")
+    server.start()
+    going.kill(signal.SIGCONT)
+    code, said = going.end()
+    kit.check(code == 0 and "does not wait for it" in said, "it is back before the end", code, said)
+    agree(b, "away-while", what="back during the resume")
+
+
+def manifest_size(fleet):
+    return os.path.getsize(f"{fleet}/manifest.ndjson")
+
+
 def restored():
     """A copy of a fleet that was minted on by itself: it has other rows than the database."""
     for kind in kinds:
@@ -506,6 +560,8 @@ def main():
     for part in parts:
         part()
         kit.say(f"{part.__name__}: done")
+    away_at_resume(server)
+    kit.say("away_at_resume: done")
     if server:
         for part in (unusable, gone):
             part(server)
