@@ -38,10 +38,16 @@ bool cm_db_is_away(const struct cm_db *d)
     return d->away;
 }
 
+bool cm_db_is_doubled(const struct cm_db *d)
+{
+    return d->doubled;
+}
+
 /* A rollback may wipe out what the kind knows of it. */
 static cm_err noted(struct cm_db *d, cm_err rc)
 {
     d->away = rc == CM_E_DB && d->ops->is_away(d);
+    d->doubled = rc == CM_E_DB && d->ops->is_doubled(d);
     return rc;
 }
 

@@ -73,6 +73,8 @@ bool cm_db_is_new(const struct cm_db *d);      /* this open made its tables */
 const char *cm_db_name(const struct cm_db *d); /* what messages call it */
 /* Did the last failure come from the connection, or from somebody's lock? Opening again may help. */
 bool cm_db_is_away(const struct cm_db *d);
+/* Did it come from a unique index: is an id or a certificate there already? */
+bool cm_db_is_doubled(const struct cm_db *d);
 
 /* Before begin: the run that is loaded, entered if it is not there. */
 CM_MUST_CHECK cm_err cm_db_enter(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err);

@@ -15,7 +15,9 @@ struct cm_db_look {
 struct cm_db_ops {
     cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
                    struct cm_error *err);
-    bool (*is_away)(const struct cm_db *d); /* asked right after a failure */
+    /* Asked right after a failure. */
+    bool (*is_away)(const struct cm_db *d);
+    bool (*is_doubled)(const struct cm_db *d);
     /* Of a run that need not be there: then at is 0. */
     cm_err (*look)(struct cm_db *d, const char *run_id, const char *ca_certificate_id, struct cm_db_look *out,
                    struct cm_error *err);
@@ -50,6 +52,7 @@ struct cm_db {
     char name[160];
     bool is_new;
     bool away;              /* what made the last call fail may pass */
+    bool doubled;           /* it was a unique index */
     bool loading;           /* between begin and commit or rollback */
     int64_t run_no;         /* of the run that was entered; 0: none */
     struct cm_db_cursor at; /* where it was at begin */

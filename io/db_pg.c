@@ -65,6 +65,11 @@ static bool pg_is_away(const struct cm_db *d)
     return !cm_pg_is_up(&s->pg) || s->pg.in_the_way;
 }
 
+static bool pg_is_doubled(const struct cm_db *d)
+{
+    return ((const struct pg_db *) d)->pg.doubled;
+}
+
 static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
                       struct cm_error *err)
 {
@@ -448,6 +453,7 @@ static cm_err pg_index(struct cm_db *d, struct cm_error *err)
 const struct cm_db_ops cm_db_pg_ops = {
     .open = pg_open,
     .is_away = pg_is_away,
+    .is_doubled = pg_is_doubled,
     .look = pg_look,
     .enter = pg_enter,
     .has = pg_has,

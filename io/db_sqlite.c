@@ -98,6 +98,11 @@ static bool sqlite_is_away(const struct cm_db *d)
     return code == SQLITE_BUSY || code == SQLITE_LOCKED;
 }
 
+static bool sqlite_is_doubled(const struct cm_db *d)
+{
+    return sqlite3_extended_errcode(((const struct sqlite_db *) d)->sql.db) == SQLITE_CONSTRAINT_UNIQUE;
+}
+
 static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
                           bool *away, struct cm_error *err)
 {
@@ -331,6 +336,7 @@ static cm_err sqlite_index(struct cm_db *d, struct cm_error *err)
 const struct cm_db_ops cm_db_sqlite_ops = {
     .open = sqlite_open,
     .is_away = sqlite_is_away,
+    .is_doubled = sqlite_is_doubled,
     .look = sqlite_look,
     .enter = sqlite_enter,
     .has = sqlite_has,

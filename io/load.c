@@ -340,6 +340,19 @@ static cm_err prepare(struct cm_loader *l, struct cm_error *err)
     return CM_OK;
 }
 
+/* Another run has brought ids of these rows since they were asked for: refused as if it had been there then.
+ */
+static cm_err name_double(struct cm_loader *l, struct cm_error *err)
+{
+    struct cm_error why = { 0 };
+    const cm_err rc = check_ids(l, l->at.manifest_bytes, &why);
+
+    if (rc == CM_OK) /* no id of another run: what the database said stands */
+        return CM_E_DB;
+    *err = why;
+    return rc;
+}
+
 cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, void *arg, struct cm_error *err)
 {
     cm_err rc = CM_OK;
@@ -357,6 +370,8 @@ cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, void *arg, struc
         rc = load_some(l, err);
         if (rc != CM_OK)
             cm_db_rollback(l->db);
+        if (rc == CM_E_DB && cm_db_is_doubled(l->db))
+            rc = name_double(l, err);
         if (rc == CM_OK && more != NULL && !more(arg, &l->at))
             rc = CM_E_CLOSED;
     }

@@ -40,6 +40,7 @@ cm_err cm_pg_fail(struct cm_pg *s, PGresult *res, const char *what, struct cm_er
     char line[200];
 
     s->in_the_way = state != NULL && passes(state);
+    s->doubled = state != NULL && strcmp(state, "23505") == 0;
     (void) cm_pg_line(primary != NULL ? primary : PQerrorMessage(s->conn), line, sizeof line);
     (void) cm_fail(err, CM_E_DB, CM_HERE, "the %s %s: can't %s: %s%s", s->noun, s->name, what, line,
                    state != NULL ? advice(state) : "");

@@ -20,6 +20,7 @@ struct cm_pg {
     char name[160];   /* what messages call it; connect fills it in */
     unsigned wait_ms; /* how long a transaction waits for the locks of others */
     bool copying;     /* a COPY FROM STDIN is under way */
+    bool doubled;     /* what made it fail: a value is there that may be there once */
     bool in_the_way;  /* what made the last call fail may pass: a lock, a server that goes down or can't be
                          reached */
 };

@@ -162,6 +162,24 @@ def others():
         agree(b, d, f"{d}-4", what="two CAs")
 
 
+def overlapping():
+    """Ids that another run brings while this one is loaded: refused as if they had been there, not by an index's words."""
+    for kind in kinds:
+        b = kind()
+        d = f"overlap-{b.name}"
+        ok(mill(*small(f"{d}-first", "--start", "200")), "a run without a database")
+        first = db_kit.manifest(f"{d}-first")[0]["run_id"]
+        late = run.Followed([str(a) for a in small(d, *feeds(b))], f"{BOUNDS};stall point@db.committed 1 60000")
+        kit.check(late.wait_stalled(), "the run stalls behind its first transaction")
+        ok(mill("load", f"{d}-first", "--to", b.url), "the other run's ids are not there yet")
+        late.kill(signal.SIGCONT)
+        code, said = late.end()
+        kit.check(code == 2 and "has device id SN000002" in said and f"of run {first}" in said, b.name, code, said)
+        kit.check("is whole" in said and "loads the rest" not in said and "constraint" not in said, b.name, said)
+        sound(d, run.IDS)
+        refused(mill("load", d, "--to", b.url), 2, "has device id SN000002", first)
+
+
 def strangers():
     """Databases that are somebody else's, or newer."""
     for kind in kinds:
@@ -556,7 +574,7 @@ def main():
         kinds.append(Base)
     for n in (1, 2):
         ok(mill(*small(f"race-{n}", "--start", str(1000 * n))))
-    parts = [large, shapes, reworked, others, strangers, locked, full, stopped, restored, races, starved, killed_points, faults]
+    parts = [large, shapes, reworked, others, overlapping, strangers, locked, full, stopped, restored, races, starved, killed_points, faults]
     for part in parts:
         part()
         kit.say(f"{part.__name__}: done")
