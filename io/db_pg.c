@@ -6,6 +6,22 @@
 
 #include <inttypes.h>
 
+static cm_err read_version(struct pg_db *s, int64_t *version, struct cm_error *err)
+{
+    int64_t columns = 0;
+
+    CM_TRY(cm_pg_int(&s->pg,
+                     "SELECT count(*) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c"
+                     " ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                     " WHERE n.nspname = 'certmill' AND c.relname = 'certmill_schema'"
+                     " AND NOT a.attisdropped AND a.attname IN " CM_DB_SCHEMA_COLUMNS,
+                     NULL, 0, 0, &columns, "read it", err));
+    CM_TRY(cm_db_check_schema_columns(s->base.name, columns, err));
+    CM_TRY(cm_pg_int(&s->pg, "SELECT version FROM certmill.certmill_schema", NULL, 0, 0, version, "read it",
+                     err));
+    return cm_db_check_version(s->base.name, *version, err);
+}
+
 /* All tables in one look: between two, another process may make them. */
 static cm_err find_version(struct pg_db *s, int64_t *version, struct cm_error *err)
 {
@@ -18,9 +34,7 @@ static cm_err find_version(struct pg_db *s, int64_t *version, struct cm_error *e
                      NULL, 0, 0, &tables, "read it", err));
     *version = 0;
     if (tables >= 100)
-        CM_TRY(cm_pg_int(&s->pg, "SELECT version FROM certmill.certmill_schema", NULL, 0, -1, version,
-                         "read it", err));
-    CM_TRY(cm_db_check_version(s->base.name, *version, err));
+        CM_TRY(read_version(s, version, err));
     return cm_db_check_tables(s->base.name, *version, tables % 100, err);
 }
 

@@ -152,9 +152,25 @@ void cm_db_put_columns(struct cm_writer *w)
     }
 }
 
+static cm_err not_ours(const char *name, const char *what, struct cm_error *err)
+{
+    CM_FAIL(
+        err, CM_E_INPUT,
+        "the database %s has a table certmill_schema with %s: it is not certmill's, or damaged: restore it "
+        "from a backup, or name another database",
+        name, what);
+}
+
+cm_err cm_db_check_schema_columns(const char *name, int64_t found, struct cm_error *err)
+{
+    return found == CM_DB_SCHEMA_COLUMNS_COUNT ? CM_OK : not_ours(name, "other columns", err);
+}
+
 cm_err cm_db_check_version(const char *name, int64_t version, struct cm_error *err)
 {
-    if (version < 0 || version > CM_DB_VERSION)
+    if (version < 1)
+        return not_ours(name, "no row with a version", err);
+    if (version > CM_DB_VERSION)
         CM_FAIL(
             err, CM_E_INPUT,
             "the database %s has schema version %lld, and this certmill knows them up to %d: use the newer "

@@ -39,7 +39,13 @@ extern const struct cm_db_column cm_db_columns[CM_DB_COLUMNS];
 /* "run_no, run_id, seq, …": the run's number, then those columns. */
 void cm_db_put_columns(struct cm_writer *w);
 
-/* The version of what is there: CM_E_INPUT when this program is too old for it. */
+/* The columns of certmill_schema that certmill asks for, parenthesised for IN, and how many they are. */
+#define CM_DB_SCHEMA_COLUMNS "('version', 'indexed')"
+enum { CM_DB_SCHEMA_COLUMNS_COUNT = 2 };
+/* found: how many of them the table has that there is. CM_E_INPUT: it is not certmill's. */
+cm_err cm_db_check_schema_columns(const char *name, int64_t found, struct cm_error *err);
+/* The version that certmill_schema tells, 0 where it has none: CM_E_INPUT when it is damaged, or this program
+ * too old for it. */
 cm_err cm_db_check_version(const char *name, int64_t version, struct cm_error *err);
 /* found: how many of CM_DB_NAMES there are. CM_E_INPUT: somebody else's, or some are gone. */
 cm_err cm_db_check_tables(const char *name, int64_t version, int64_t found, struct cm_error *err);

@@ -3,6 +3,19 @@
 #include "io/db_query_impl.h"
 #include "io/db_schema.h"
 
+static cm_err read_version(const struct sqlite_db *s, int64_t *version, struct cm_error *err)
+{
+    int64_t columns = 0;
+
+    CM_TRY(cm_sqlite_int(&s->sql,
+                         "SELECT count(*) FROM pragma_table_info('certmill_schema')"
+                         " WHERE name IN " CM_DB_SCHEMA_COLUMNS,
+                         NULL, 0, 0, &columns, err));
+    CM_TRY(cm_db_check_schema_columns(s->base.name, columns, err));
+    CM_TRY(cm_sqlite_int(&s->sql, "SELECT version FROM certmill_schema", NULL, 0, 0, version, err));
+    return cm_db_check_version(s->base.name, *version, err);
+}
+
 /* All tables in one look: between two, another process may make them. */
 static cm_err find_version(const struct sqlite_db *s, int64_t *version, struct cm_error *err)
 {
@@ -14,8 +27,7 @@ static cm_err find_version(const struct sqlite_db *s, int64_t *version, struct c
                          NULL, 0, 0, &tables, err));
     *version = 0;
     if (tables >= 100)
-        CM_TRY(cm_sqlite_int(&s->sql, "SELECT version FROM certmill_schema", NULL, 0, -1, version, err));
-    CM_TRY(cm_db_check_version(s->base.name, *version, err));
+        CM_TRY(read_version(s, version, err));
     return cm_db_check_tables(s->base.name, *version, tables % 100, err);
 }
 

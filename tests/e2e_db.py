@@ -191,6 +191,15 @@ def strangers():
             refused(mill(*args), 2, "certmill did not make", "device")
         kit.check(not os.path.exists("stranger"), "before the first key")
         kit.check(not b.query("SELECT * FROM certmill.device"), "it is as it was")
+        for columns, rows in (("a int", ""), ("version int, indexed int", ""), ("a int", "(1)"),
+                              ("version int, indexed int", "(NULL, 0)"), ("version int, indexed int", "(-1, 0)")):
+            b = kind()
+            if kind is Base:
+                b.query("CREATE SCHEMA certmill")
+            b.query(f"CREATE TABLE certmill.certmill_schema ({columns})")
+            if rows:
+                b.query(f"INSERT INTO certmill.certmill_schema VALUES {rows}")
+            refused(mill("load", "large", "--to", b.url), 2, "certmill_schema", "not certmill's, or damaged", "another database")
         b = kind()
         ok(mill("load", "shape-der", "--to", b.url))
         b.query("UPDATE certmill.certmill_schema SET version = 99")
