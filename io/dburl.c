@@ -4,6 +4,8 @@
 #include "io/pgurl.h"
 #include "io/sqlitekit.h"
 
+#include <strings.h>
+
 static const struct kind {
     const char *scheme, *alias; /* alias may be NULL */
     const char *form;
@@ -20,9 +22,10 @@ const char *cm_db_url_form(size_t kind)
     return kind < CM_COUNT(kinds) ? kinds[kind].form : NULL;
 }
 
+/* A scheme's case does not matter. */
 static bool begins(const char *url, const char *scheme)
 {
-    return scheme != NULL && strncmp(url, scheme, strlen(scheme)) == 0;
+    return scheme != NULL && strncasecmp(url, scheme, strlen(scheme)) == 0;
 }
 
 /* No part of the URL goes into a message: it may have a password anywhere. */

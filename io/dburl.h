@@ -9,6 +9,7 @@
  * for the database of the devices alike.
  *
  *  Secrets    no message has any part of an URL that may be its password.
+ *  Scheme     in any case; what is recorded has small letters.
  *  `option`   what a message begins with: "--ledger".
  *
  * TO ADD A KIND: a value here, a row in dburl.c, one in ledger.c and one in db.c.

@@ -1,6 +1,7 @@
 #include "io/pgurl.h"
 
 #include "engine/bytes.h"
+#include "io/dburl.h"
 
 #include <ctype.h>
 
@@ -13,11 +14,20 @@ static const char *end_of_user(const char *authority)
     return *at == '@' ? at : NULL;
 }
 
+/* libpq knows its scheme in small letters only. */
+static void with_small_scheme(const char *url, char out[CM_DB_URL_MAX])
+{
+    (void) snprintf(out, CM_DB_URL_MAX, "%s", url);
+    for (char *c = out; *c != '\0' && *c != ':'; c++)
+        *c = (char) tolower((unsigned char) *c);
+}
+
 static cm_err parse(const char *url, PQconninfoOption **out, struct cm_error *err)
 {
-    char *message = NULL, reason[120] = "";
+    char *message = NULL, reason[120] = "", small[CM_DB_URL_MAX];
 
-    *out = PQconninfoParse(url, &message);
+    with_small_scheme(url, small);
+    *out = PQconninfoParse(small, &message);
     if (*out != NULL)
         return CM_OK;
     /* Behind its last colon libpq quotes what it does not understand, secrets too. */
@@ -97,6 +107,7 @@ static cm_err check_no_secret(const char *url, struct cm_error *err)
 cm_err cm_pg_url_public(const char *url, const char *option_name, char *out, size_t cap, struct cm_error *err)
 {
     struct cm_writer w = cm_writer(out, cap);
+    char small[CM_DB_URL_MAX];
 
     (void) option_name; /* these messages name the server, not the option */
     CM_TRY(cm_pg_url_check(url, err));
@@ -104,7 +115,8 @@ cm_err cm_pg_url_public(const char *url, const char *option_name, char *out, siz
     const char *at = end_of_user(authority);
     const char *rest = at != NULL ? at : authority;
     const size_t query = strcspn(rest, "?");
-    cm_put(&w, url, (size_t) (authority - url));
+    with_small_scheme(url, small);
+    cm_put(&w, small, (size_t) (authority - url));
     if (at != NULL)
         cm_put(&w, authority, strcspn(authority, ":@"));
     cm_put(&w, rest, query);
@@ -152,8 +164,10 @@ static void set_parameters(const char *url, const char *keyword[PARAMETERS], con
 PGconn *cm_pg_connect(const char *url)
 {
     const char *keyword[PARAMETERS], *value[PARAMETERS];
+    char small[CM_DB_URL_MAX];
 
-    set_parameters(url, keyword, value);
+    with_small_scheme(url, small);
+    set_parameters(small, keyword, value);
     return PQconnectdbParams(keyword, value, 1);
 }
 
@@ -161,8 +175,10 @@ PGconn *cm_pg_connect(const char *url)
 bool cm_pg_is_unreachable(const char *url)
 {
     const char *keyword[PARAMETERS], *value[PARAMETERS];
+    char small[CM_DB_URL_MAX];
 
-    set_parameters(url, keyword, value);
+    with_small_scheme(url, small);
+    set_parameters(small, keyword, value);
     const PGPing answer = PQpingParams(keyword, value, 1);
     return answer == PQPING_REJECT || answer == PQPING_NO_RESPONSE;
 }

@@ -98,9 +98,15 @@ cm_err cm_sqlite_url_public(const char *url, const char *option, char *out, size
 
     if (path[0] == '\0')
         CM_FAIL(err, CM_E_USAGE, "%s sqlite: names no file; write sqlite:FILE", option);
+    if (path[0] == '/' && path[1] == '/' && path[2] != '/') /* as other programs' URLs begin */
+        CM_FAIL(err, CM_E_USAGE,
+                "%s: sqlite:%.150s has slashes too many: write sqlite:%.150s for a file below the working "
+                "directory, sqlite:%.150s for one from the root",
+                option, path, path + 2, path + 1);
     if (path[0] != '/' && getcwd(here, sizeof here) == NULL)
         CM_FAIL(err, CM_E_IO, "can't find the working directory, where %.200s is", path);
-    const int n = snprintf(out, cap, "sqlite:%s%s%s", here, path[0] != '/' ? "/" : "", path);
+    const int n =
+        snprintf(out, cap, "sqlite:%s%s%s", here, path[0] != '/' && here[1] != '\0' ? "/" : "", path);
     if (n < 0 || (size_t) n >= cap)
         CM_FAIL(err, CM_E_USAGE, "%s sqlite: the path of the file is too long", option);
     return CM_OK;

@@ -158,6 +158,9 @@ def others():
         ok(mill(*small(f"{d}-3", "--start", str(run.DEVICES))), "the same without the database")
         refused(mill("load", f"{d}-3", "--to", b.url), 2, f"SN{run.DEVICES:08}", first)
         kit.check(b.dump() == before, b.name, "half of what was refused is there")
+        scheme, rest = b.url.split(":", 1)
+        ok(mill("load", d, "--to", f"{scheme.title()}:{rest}"), "a scheme's case does not matter")
+        refused(mill("load", d, "--to", b.url, "--to", f"{scheme.upper()}:{rest}"), 2, "twice")
         ok(kit.mint(f"{d}-4", "ca2", "--count", "50", *feeds(b)), "another CA has its own ids")
         agree(b, d, f"{d}-4", what="two CAs")
 
@@ -207,6 +210,16 @@ def strangers():
         b.query("UPDATE certmill.certmill_schema SET version = 1")
         b.query("DROP VIEW certmill.next_unused")
         refused(mill("load", "large", "--to", b.url), 2, "1 of its 6 tables are gone")
+
+
+def spelled():
+    """URLs that look like another kind's would name a file in the root; a relative name there is one."""
+    for command in (["load", "large", "--to", "sqlite://x/y.db"], small("stranger", "--to", "sqlite://x/y.db"),
+                    small("stranger", "--ledger", "sqlite://x/y.db")):
+        refused(mill(*command), 2, "write sqlite:x/y.db", "sqlite:/x/y.db")
+    ok(kit.run([kit.CERTMILL, "load", os.path.abspath("shape-rsa"), "--to", "sqlite:" + os.path.abspath("root.db")[1:]],
+               cwd="/"), "a relative name in the root")
+    kit.check(os.path.exists("root.db"), "is a file there")
 
 
 def unusable(server):
@@ -583,7 +596,8 @@ def main():
         kinds.append(Base)
     for n in (1, 2):
         ok(mill(*small(f"race-{n}", "--start", str(1000 * n))))
-    parts = [large, shapes, reworked, others, overlapping, strangers, locked, full, stopped, restored, races, starved, killed_points, faults]
+    parts = [large, shapes, reworked, others, overlapping, strangers, spelled, locked,
+             full, stopped, restored, races, starved, killed_points, faults]
     for part in parts:
         part()
         kit.say(f"{part.__name__}: done")
