@@ -343,7 +343,7 @@ Test(ledger, urls_that_are_wrong)
     expect_usage("", "sqlite:FILE");
     expect_usage("sEcReT", "sqlite:FILE");
     expect_usage("sqlite", "sqlite:FILE");
-    expect_usage("SQLITE:x", "sqlite:FILE");
+    expect_usage("sqlite3:x", "sqlite:FILE");
     expect_usage("sqlite:", "names no file");
     expect_usage("postgresql:/u:sEcReT@h/d", "postgresql://");
     expect_usage("postgresql://u:sEc@sEcReT@h/d", "%40");
