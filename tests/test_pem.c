@@ -1,6 +1,8 @@
 /* Goal: the PEM writer makes RFC 7468 text, the same as libcrypto's, for every length and every octet, and
  * says beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. */
+#include "engine/cpu.h"
 #include "engine/pem.h"
+#include "engine/pemline.h"
 #include "tests/t_authority.h"
 
 #include <criterion/criterion.h>
@@ -46,6 +48,30 @@ static void expect_base64(const uint8_t *der, size_t len)
     cm_put_base64(&line, der, len);
     cr_assert(line.len == flat_len && memcmp(expected, text, flat_len) == 0, "%zu octets, in one line", len);
 }
+
+#ifdef __x86_64__
+/* Every value in every place, among neighbours of ones and of zeros; nothing behind the 48 octets is read. */
+Test(pem, a_line_by_vectors_is_the_plain_one)
+{
+    uint8_t *const in = malloc(CM_PEM_BYTES);
+    uint8_t plain[CM_PEM_CHARS], wide[CM_PEM_CHARS];
+
+    if (cm_cpu_level() < CM_CPU_FMA)
+        cr_skip("this processor has no AVX2, or it is not to be used");
+    for (unsigned fill = 0; fill < 256; fill += 255)
+        for (size_t at = 0; at < CM_PEM_BYTES; at++)
+            for (unsigned v = 0; v < 65536; v += at + 1 < CM_PEM_BYTES ? 1 : 256) {
+                memset(in, (int) fill, CM_PEM_BYTES);
+                in[at] = (uint8_t) (v >> 8);
+                if (at + 1 < CM_PEM_BYTES)
+                    in[at + 1] = (uint8_t) v;
+                cm_pem_line_plain(in, plain);
+                cm_pem_line_avx2(in, wide);
+                cr_assert(memcmp(plain, wide, sizeof plain) == 0, "octets %zu: %04x among %02x", at, v, fill);
+            }
+    free(in);
+}
+#endif
 
 Test(pem, every_length)
 {
