@@ -68,7 +68,7 @@ cm_err cm_identity_json(const struct cm_identity *id, struct json_t *more, struc
 
     for (size_t i = 0; good && i < CM_IDENTITY_FIELDS; i++) {
         const char *const name = i == CM_IDENTITY_CERTIFICATE ? "certificate_pem" : cm_identity_name(i);
-        good = json_object_set_new(result, name, value_of(id, i)) == 0;
+        good = json_object_set_new(result, name, value_of(id, (enum cm_identity_field) i)) == 0;
     }
     good = good && json_object_set_new(result, "again", json_boolean(id->again)) == 0 &&
            (more == NULL || json_object_update(result, more) == 0);

@@ -198,7 +198,7 @@ static void one_run(struct run *r)
     struct t_place place;
     struct faulty bundles = { .base = { &faulty_ops }, .fails = r->fails, .at = r->in_manifest ? 0 : r->at };
     struct faulty rows = { .base = { &faulty_ops }, .fails = r->fails, .at = r->in_manifest ? r->at : 0 };
-    struct dry dry = { .base = { &dry_ops, DEVICES }, .left = r->source_fails };
+    struct dry dry = { .base = { .ops = &dry_ops, .devices = DEVICES }, .left = r->source_fails };
     const bool none = r->way->layout == CM_LAYOUT_NONE;
     char what[160];
 
