@@ -27,7 +27,8 @@
  *  Ownership  conf and what it points to are the caller's; cm_bench_done frees what the
  *             report holds.
  *  Files      everything goes into one new directory below conf->out, which is removed
- *             on every way out. report->left names what could not be removed.
+ *             on every way out; and into new databases of conf->to, likewise.
+ *             report->left names what could not be removed.
  *  Signals    *conf->stop, set by the caller's handler, ends the bench: the child is
  *             killed, CM_E_CLOSED is returned, finished pairs stay in the report.
  */
@@ -37,7 +38,7 @@ enum cm_bench_case {
     CM_BENCH_TAR,     /* mint --layout tar */
     CM_BENCH_TREE,    /* mint --layout tree */
     CM_BENCH_SCALE,   /* tar by 1, 2, 4 … workers on as many processors; the first CA */
-    CM_BENCH_LADDER,  /* every rung of rungs.h; the first key, the first CA */
+    CM_BENCH_LADDER,  /* every rung of rungs.h that there is; the first key, the first CA */
     CM_BENCH_KEYTIME, /* how the times of single keys are distributed */
     CM_BENCH_BYTES,   /* what a device takes on disk */
     CM_BENCH_RSS,     /* peak memory at two sizes */
@@ -73,6 +74,7 @@ struct cm_bench_conf {
     const int *cpu;      /* the processors that this process may use */
     size_t cpus;
     const char *out; /* an existing directory */
+    const char *to;  /* the URL of a PostgreSQL for the ladder; NULL: none */
     volatile sig_atomic_t *stop;
     void (*say)(void *arg, const char *doing); /* progress; NULL: none */
     void *say_arg;
@@ -92,6 +94,13 @@ struct cm_bench_run {
     long rss_kib; /* peak; or what the bench itself had at the fork, where that was more */
 };
 
+/* A run of `certmill load`, of a rung's fleet into a new database. */
+struct cm_bench_load {
+    uint64_t rows;
+    double own_s, wall_s; /* user + system of the process; by the clock */
+    double server_s;      /* of all processes of the server, 0 where there is none; below 0: not known */
+};
+
 /* The runs of one kind, a round each. */
 struct cm_bench_series {
     const struct cm_rung *rung;
@@ -99,6 +108,7 @@ struct cm_bench_series {
     size_t cpus;     /* that it was confined to */
     double expected; /* its rate in the warm-up, by which its runs are sized */
     struct cm_bench_run run[CM_BENCH_RUNS_MAX];
+    struct cm_bench_load load[CM_BENCH_RUNS_MAX]; /* where the rung has that */
     uint32_t count;
     struct cm_spread rate, wall, floor, ratio;
     struct cm_spread cpu_us; /* processor time of a device */
@@ -122,6 +132,8 @@ struct cm_bench_report;
 /* The series of a rung on all processors, or NULL. */
 const struct cm_bench_series *cm_bench_series_of(const struct cm_bench_report *r,
                                                  const struct cm_bench_pair *p, const struct cm_rung *rung);
+/* Is the rung one of those that are measured? */
+bool cm_bench_has_rung(const struct cm_bench_conf *c, const struct cm_rung *rung);
 /* How many workers the i-th point of the scale has: 1, 2, 4 … all; 0: there is none. */
 uint32_t cm_bench_scale_at(const struct cm_bench_conf *c, size_t i);
 /* The series of a number of workers on as many processors, or NULL. Below another CA than the first it is
@@ -152,6 +164,8 @@ struct cm_bench_report {
     const struct cm_bench_conf *conf;
     struct cm_machine machine;
     char io[96], io_note[200];  /* how segments were written */
+    char server[64];            /* "PostgreSQL 15.8"; empty: none was given */
+    char server_note[200];      /* why its processor time is not known; empty: it is */
     struct cm_bench_pair *pair; /* keys × CAs */
     size_t pairs;               /* begun; the last may not be done */
     struct cm_keytime keytime[CM_BENCH_KEYS_MAX * CM_KEYTIME_MAKERS];

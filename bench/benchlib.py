@@ -8,10 +8,10 @@ import re
 import sys
 
 HISTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "history.ndjson")
-CASES = ["floor", "engine", "tar", "tree", "wall", "scale", "ladder", "keytime", "bytes", "rss", "verify"]
+CASES = ["floor", "engine", "tar", "tree", "wall", "scale", "ladder", "load", "keytime", "bytes", "rss", "verify"]
 # What must agree for two figures to be comparable, besides case, key, the CA's key and what was measured.
 MACHINE = ["processor", "processors", "kernel", "libcrypto", "build", "filesystem", "disk"]
-SETTINGS = ["size", "workers", "io"]
+SETTINGS = ["size", "workers", "io", "server"]
 
 
 class Unreadable(Exception):

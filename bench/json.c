@@ -26,9 +26,10 @@ static json_t *settings_json(const struct cm_bench_report *r)
     for (size_t i = 0; i < CM_BENCH_CASES; i++)
         if (c->wanted[i])
             (void) json_array_append_new(cases, json_string(cm_bench_case_names[i]));
-    return json_pack("{s:o s:s s:i s:f s:I s:i s:s s:s s:f}", "cases", cases, "size", c->size, "rounds",
-                     (int) c->runs, "seconds", c->seconds, "count", (json_int_t) c->count, "workers",
-                     (int) c->workers, "io", r->io, "io_note", r->io_note, "load", r->machine.load);
+    return json_pack("{s:o s:s s:i s:f s:I s:i s:s s:s s:s s:s s:f}", "cases", cases, "size", c->size,
+                     "rounds", (int) c->runs, "seconds", c->seconds, "count", (json_int_t) c->count,
+                     "workers", (int) c->workers, "io", r->io, "io_note", r->io_note, "server", r->server,
+                     "server_note", r->server_note, "load", r->machine.load);
 }
 
 static double mean_us(double seconds, uint64_t n)
@@ -152,6 +153,55 @@ static json_t *rung_json(const struct cm_bench_report *r, const struct cm_bench_
     return with(json, spread_json("step_us", &spread));
 }
 
+/* Microseconds a row; the server's, and so all, may not be known. */
+static json_t *load_run_json(const struct cm_bench_load *l, bool has_server)
+{
+    const double rows = (double) l->rows, own = 1e6 * l->own_s / rows, server = 1e6 * l->server_s / rows;
+    const bool known = l->server_s >= 0;
+
+    return json_pack("{s:I s:f s:f s:o s:o}", "devices", (json_int_t) l->rows, "wall", rows / l->wall_s,
+                     "own_us", own, "server_us", has_server && known ? json_real(server) : json_null(),
+                     "cpu_us", known ? json_real(own + server) : json_null());
+}
+
+/* A median of the runs' figures of that name, and its range; null where they are not known. */
+static json_t *load_spread_json(const char *name, const json_t *runs)
+{
+    double value[CM_BENCH_RUNS_MAX];
+
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        const json_t *v = json_object_get(json_array_get(runs, i), name);
+        if (!json_is_number(v))
+            return json_pack("{s:n}", name);
+        value[i] = json_number_value(v);
+    }
+    const struct cm_spread spread = cm_spread_of(value, json_array_size(runs));
+    return spread_json(name, &spread);
+}
+
+/* What loading a rung's fleet into a new database costs, a row. */
+static json_t *load_json(const struct cm_bench_report *r, const struct cm_bench_pair *p,
+                         const struct cm_rung *rung)
+{
+    static const char *const names[] = { "cpu_us", "own_us", "server_us", "wall" };
+    const struct cm_bench_series *s = cm_bench_series_of(r, p, rung);
+    json_t *runs = json_array();
+    int failed = runs == NULL;
+
+    for (size_t i = 0; i < s->count; i++)
+        failed |= json_array_append_new(runs, load_run_json(&s->load[i], rung->server));
+    json_t *json =
+        json_pack("{s:s s:s s:s s:s s:s s:I}", "case", "load", "key", p->key->name, "ca", p->ca->name, "what",
+                  rung->name, "label", rung->label, "devices", (json_int_t) s->load[0].rows);
+    for (size_t i = 0; i < CM_COUNT(names); i++)
+        json = with(json, load_spread_json(names[i], runs));
+    if (failed) {
+        json_decref(json);
+        json = NULL;
+    }
+    return with(json, json_pack("{s:o}", "runs", runs));
+}
+
 static json_t *bins_json(const struct cm_keytime *t)
 {
     json_t *list = json_array();
@@ -243,6 +293,20 @@ static int append_pair(const struct cm_bench_report *r, const struct cm_bench_pa
     return failed;
 }
 
+static int append_ladder(const struct cm_bench_report *r, json_t *list)
+{
+    const struct cm_bench_pair *p = &r->pair[0];
+    int failed = 0;
+
+    for (size_t i = 0; i < cm_rungs_count; i++)
+        if (cm_bench_has_rung(r->conf, &cm_rungs[i]))
+            failed |= json_array_append_new(list, rung_json(r, p, &cm_rungs[i]));
+    for (size_t i = 0; i < cm_rungs_count; i++)
+        if (cm_rungs[i].load != NULL && cm_bench_has_rung(r->conf, &cm_rungs[i]))
+            failed |= json_array_append_new(list, load_json(r, p, &cm_rungs[i]));
+    return failed;
+}
+
 /* All results that there are, in the order in which they were measured; NULL: out of memory. */
 static json_t *results_json(const struct cm_bench_report *r)
 {
@@ -252,9 +316,8 @@ static json_t *results_json(const struct cm_bench_report *r)
     for (size_t i = 0; i < r->pairs; i++)
         if (r->pair[i].done)
             failed |= append_pair(r, &r->pair[i], list);
-    for (size_t i = 0; i < cm_rungs_count && r->conf->wanted[CM_BENCH_LADDER] && r->pairs > 0; i++)
-        if (r->pair[0].done)
-            failed |= json_array_append_new(list, rung_json(r, &r->pair[0], &cm_rungs[i]));
+    if (r->conf->wanted[CM_BENCH_LADDER] && r->pairs > 0 && r->pair[0].done)
+        failed |= append_ladder(r, list);
     for (size_t i = 0; i < r->keytimes; i++)
         failed |= json_array_append_new(list, keytime_json(&r->keytime[i]));
     for (size_t i = 0; i < r->bytes_count; i++)

@@ -47,6 +47,11 @@ bool cm_bench_heading(const json_t *report, size_t i, char *out, size_t cap)
         (void) snprintf(out, cap, "%s size: %.0f rounds%s, %.3g s each, %.0f workers", word(s, "size"),
                         figure(s, "rounds"), count, figure(s, "seconds"), figure(s, "workers"));
         return true;
+    case 4:
+        (void) snprintf(out, cap, "%s for the ladder%s%s", word(s, "server"),
+                        word(s, "server_note")[0] != '\0' ? "; its share is not known: " : "",
+                        word(s, "server_note"));
+        return word(s, "server")[0] != '\0';
     default:
         return false;
     }

@@ -36,6 +36,11 @@ const struct cm_bench_series *cm_bench_scale_of(const struct cm_bench_pair *p, u
     return find(p, &cm_rungs[CM_RUNG_TAR], workers, workers);
 }
 
+bool cm_bench_has_rung(const struct cm_bench_conf *c, const struct cm_rung *rung)
+{
+    return !rung->server || c->to != NULL;
+}
+
 static void add(struct cm_bench_pair *p, const struct cm_rung *rung, uint32_t workers, size_t cpus)
 {
     if (find(p, rung, workers, cpus) != NULL)
@@ -57,7 +62,7 @@ static void choose(const struct cm_bench_conf *c, struct cm_bench_pair *p)
                             [CM_RUNG_TREE] = c->wanted[CM_BENCH_TREE] };
 
     for (size_t i = 0; i < cm_rungs_count; i++)
-        if (ladder || (i < CM_COUNT(wanted) && wanted[i]))
+        if ((ladder && cm_bench_has_rung(c, &cm_rungs[i])) || (i < CM_COUNT(wanted) && wanted[i]))
             add(p, &cm_rungs[i], c->workers, c->cpus);
     for (size_t i = 0; c->wanted[CM_BENCH_SCALE] && first_ca && cm_bench_scale_at(c, i) > 0; i++)
         add(p, &cm_rungs[CM_RUNG_TAR], cm_bench_scale_at(c, i), cm_bench_scale_at(c, i));
@@ -140,6 +145,8 @@ static cm_err run_round(struct rounds *b, uint32_t round, struct cm_error *err)
                      p->ca->name, round + 1, b->conf->runs, s->rung->name, s->workers,
                      (unsigned long long) n);
         CM_TRY(mint(b, s, n, &s->run[round], err));
+        if (s->rung->load != NULL)
+            CM_TRY(cm_stage_load(b->stage, s->rung, n, &s->load[round], err));
         s->count = round + 1;
     }
     cm_bench_say(b->conf, "%s below %s: round %u of %u, floor again", p->key->name, p->ca->name, round + 1,

@@ -17,7 +17,13 @@ struct cm_rung {
     bool stored;                         /* takes --out, and writes keys */
     const char *option[CM_RUNG_OPTIONS]; /* of mint; {fleet} in one is the fleet's name, new in each run */
     const char *over;                    /* the rung that its cost is set against; NULL: the lowest */
+    const char *load; /* where the fleet is loaded once more, alone, with {fleet} as above */
+    bool server;      /* an option and load may be CM_RUNG_SERVER */
 };
+
+/* The URL of a database on the server that is measured, new in each run; without a server there is no such
+ * rung. */
+#define CM_RUNG_SERVER "{server}"
 
 /* Those that cases of their own name; further rows follow them. */
 enum { CM_RUNG_NONE, CM_RUNG_TAR_UNSYNCED, CM_RUNG_TAR, CM_RUNG_TREE };

@@ -56,6 +56,12 @@ cm_err cm_stage_open(struct cm_stage *s, const struct cm_bench_conf *conf, struc
     if (s->exe_fd < 0)
         CM_FAIL(err, CM_E_IO, "can't open this very program (/proc/self/exe) to run it; is /proc mounted?");
     s->open = true;
+    if (conf->to != NULL) {
+        CM_TRY(cm_server_open(conf->to, &s->server, err));
+        (void) snprintf(r->server, sizeof r->server, "PostgreSQL %s",
+                        cm_pgscratch_version(s->server.scratch));
+        (void) snprintf(r->server_note, sizeof r->server_note, "%s", s->server.why);
+    }
     CM_TRY(cm_place_open(conf->out, &s->place, err));
     for (size_t i = 0; i < conf->cas; i++)
         CM_TRY(make_ca(s, conf->ca[i], err));
@@ -66,9 +72,26 @@ cm_err cm_stage_close(struct cm_stage *s, struct cm_error *err)
 {
     if (!s->open)
         return CM_OK;
+    struct cm_error late = { 0 };
     cm_fd_close(&s->exe_fd);
     s->open = false;
-    return cm_place_close(&s->place, err);
+    const cm_err rc = cm_server_close(&s->server, &late);
+    const cm_err placed = cm_place_close(&s->place, err);
+    if (rc == CM_OK)
+        return placed;
+    if (placed != CM_OK)
+        CM_FAIL(err, placed, "%.200s; %.250s", err->what, late.what);
+    *err = late;
+    return rc;
+}
+
+static cm_err check_count(const struct cm_child *c, uint64_t devices, json_int_t got, struct cm_error *err)
+{
+    if (got < 0 || (uint64_t) got != devices)
+        CM_FAIL(err, CM_E_LIMIT,
+                "certmill %s was given %llu devices and reports %lld; run it by hand with --json", c->argv[1],
+                (unsigned long long) devices, (long long) got);
+    return CM_OK;
 }
 
 /* The child's own count must be ours; for a tar, how it was written goes into the report. */
@@ -86,11 +109,7 @@ static cm_err read_result(struct cm_stage *s, const struct cm_child *c, const ch
     if (tar && note != NULL)
         (void) snprintf(s->report->io_note, sizeof s->report->io_note, "%s", note);
     json_decref(json);
-    if (got < 0 || (uint64_t) got != devices)
-        CM_FAIL(err, CM_E_LIMIT,
-                "certmill %s was given %llu devices and reports %lld; run it by hand with --json", c->argv[1],
-                (unsigned long long) devices, (long long) got);
-    return CM_OK;
+    return check_count(c, devices, got, err);
 }
 
 static cm_err figures(const struct cm_child_use *use, uint64_t devices, struct cm_bench_run *out,
@@ -111,16 +130,19 @@ static cm_err figures(const struct cm_child_use *use, uint64_t devices, struct c
     return CM_OK;
 }
 
-/* An option of a rung, with the fleet's name in the place of {fleet}. */
-static void fill_in(const char *option, const char *fleet, char out[NAME])
+/* What a rung says, with the fleet's name in the place of {fleet}; or the server's URL. */
+static const char *fill_in(const struct cm_stage *s, const char *option, char out[NAME])
 {
     static const char mark[] = "{fleet}";
-    const char *at = strstr(option, mark);
+    const char *at = strstr(option, mark), *fleet = s->fleet;
 
+    if (strcmp(option, CM_RUNG_SERVER) == 0)
+        return cm_pgscratch_url(s->server.scratch);
     if (at == NULL)
         (void) snprintf(out, NAME, "%s", option);
     else
         (void) snprintf(out, NAME, "%.*s%s%s", (int) (at - option), option, fleet, at + sizeof mark - 1);
+    return out;
 }
 
 cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struct cm_bench_run *out,
@@ -147,10 +169,10 @@ cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struc
         argv[n++] = s->fleet;
         argv[n++] = "--plaintext-keys";
     }
-    for (size_t i = 0; i < CM_RUNG_OPTIONS && what->rung->option[i] != NULL; i++) {
-        fill_in(what->rung->option[i], s->fleet, option[i]);
-        argv[n++] = option[i];
-    }
+    if (what->rung->server)
+        CM_TRY(cm_pgscratch_make(s->server.scratch, err));
+    for (size_t i = 0; i < CM_RUNG_OPTIONS && what->rung->option[i] != NULL; i++)
+        argv[n++] = fill_in(s, what->rung->option[i], option[i]);
     CM_ASSERT(n < ARGV_MAX);
     struct cm_child c = child(s, argv);
     CM_ASSERT(what->cpus <= s->conf->cpus);
@@ -158,6 +180,8 @@ cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struc
     c.cpu_count = what->cpus;
     CM_TRY(cm_child_run(&c, &use, err));
     CM_TRY(read_result(s, &c, "devices", what->devices, what->rung == &cm_rungs[CM_RUNG_TAR], err));
+    if (what->rung->server)
+        CM_TRY(cm_pgscratch_drop(s->server.scratch, err));
     return figures(&use, what->devices, out, err);
 }
 
@@ -173,6 +197,44 @@ cm_err cm_stage_verify(struct cm_stage *s, uint64_t devices, struct cm_bench_run
     CM_TRY(cm_child_run(&c, &use, err));
     CM_TRY(read_result(s, &c, "checked", devices, false, err));
     return figures(&use, devices, out, err);
+}
+
+static cm_err load(struct cm_stage *s, const char *to, uint64_t devices, struct cm_child_use *use,
+                   struct cm_error *err)
+{
+    const char *const argv[] = { "certmill", "load", s->fleet, "--to", to, "--json", "--quiet", NULL };
+    const struct cm_child c = child(s, argv);
+    json_t *json = NULL;
+    json_int_t rows = -1;
+
+    CM_TRY(cm_child_run(&c, use, err));
+    CM_TRY(cm_child_json(&c, &json, err));
+    (void) json_unpack(json, "{s:[{s:I}]}", "databases", "rows", &rows);
+    json_decref(json);
+    return check_count(&c, devices, rows, err);
+}
+
+cm_err cm_stage_load(struct cm_stage *s, const struct cm_rung *rung, uint64_t devices,
+                     struct cm_bench_load *out, struct cm_error *err)
+{
+    struct cm_child_use use = { 0 };
+    char to[NAME];
+    double before = 0, after = 0;
+
+    if (rung->server) {
+        CM_TRY(cm_pgscratch_make(s->server.scratch, err));
+        CM_TRY(cm_server_cpu(&s->server, &before, err));
+    }
+    CM_TRY(load(s, fill_in(s, rung->load, to), devices, &use, err));
+    if (rung->server) {
+        CM_TRY(cm_server_cpu(&s->server, &after, err));
+        CM_TRY(cm_pgscratch_drop(s->server.scratch, err));
+    }
+    *out = (struct cm_bench_load) { .rows = devices,
+                                    .own_s = use.user_s + use.system_s,
+                                    .wall_s = use.wall_s,
+                                    .server_s = before < 0 ? -1 : after - before };
+    return CM_OK;
 }
 
 /* nftw hands its callback nothing of the caller's. */

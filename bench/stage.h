@@ -3,6 +3,7 @@
 
 #include "bench/bench.h"
 #include "bench/place.h"
+#include "bench/server.h"
 
 /* stage.h - where the measured processes run: a directory of their own with the CAs in
  * it, and this very program, opened once.
@@ -10,6 +11,7 @@
 struct cm_stage {
     const struct cm_bench_conf *conf;
     struct cm_place place;
+    struct cm_server server; /* of conf->to */
     bool open;
     int exe_fd;
     char fleet[CM_PLACE_NAME];      /* the last one that was written */
@@ -32,10 +34,13 @@ CM_MUST_CHECK cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_min
 /* `certmill verify` of the last fleet. */
 CM_MUST_CHECK cm_err cm_stage_verify(struct cm_stage *s, uint64_t devices, struct cm_bench_run *out,
                                      struct cm_error *err);
+/* `certmill load` of the last fleet into a new database, as the rung says. */
+CM_MUST_CHECK cm_err cm_stage_load(struct cm_stage *s, const struct cm_rung *rung, uint64_t devices,
+                                   struct cm_bench_load *out, struct cm_error *err);
 /* What the last fleet takes on disk; only the sizes are set. */
 CM_MUST_CHECK cm_err cm_stage_measure(const struct cm_stage *s, struct cm_bench_bytes *out,
                                       struct cm_error *err);
-/* Removes everything. CM_E_IO: something is left; err says where, and that keys are in it. */
+/* Removes everything. CM_E_IO, CM_E_DB: something is left; err says where, and whether keys are in it. */
 CM_MUST_CHECK cm_err cm_stage_close(struct cm_stage *s, struct cm_error *err);
 
 /* Which shipped profile the certificates follow: AWS IoT knows no Ed25519. */

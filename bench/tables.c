@@ -97,7 +97,8 @@ static const struct cm_column ladder_columns[] = {
     KEY,
     CA,
     { "cpu_us", NULL, CM_CELL_NUMBER, "cost", "us of cpu",
-      "Processor time of a device, user + system; median." },
+      "Processor time of a device, user + system of certmill's process; median. What a server of databases "
+      "takes is told below." },
     { "cpu_us_min", "cpu_us_max", CM_CELL_RANGE, "rounds", "[least-most]",
       "The least and the most of the rounds." },
     { "step_us", NULL, CM_CELL_NUMBER, "step", "us of cpu",
@@ -110,6 +111,23 @@ static const struct cm_column ladder_columns[] = {
       "The least and the most of the rounds." },
     SYSTEM,
     DEVICES,
+};
+
+static const struct cm_column load_columns[] = {
+    { "label", NULL, CM_CELL_TEXT, "database", "", "The rung whose fleet is loaded." },
+    KEY,
+    CA,
+    { "cpu_us", NULL, CM_CELL_NUMBER, "cost", "us of cpu",
+      "Processor time of a row over all processes, certmill's and the server's; median." },
+    { "cpu_us_min", "cpu_us_max", CM_CELL_RANGE, "rounds", "[least-most]",
+      "The least and the most of the rounds." },
+    { "own_us", NULL, CM_CELL_NUMBER, "certmill", "us of cpu",
+      "Of that, the process of certmill load; median." },
+    { "server_us", NULL, CM_CELL_NUMBER, "server", "us of cpu",
+      "Of that, all processes of the server, until a checkpoint behind the load; median. -: SQLite has no "
+      "server, or it can't be seen from here; the heading says why." },
+    { "wall", NULL, CM_CELL_NUMBER, "wall", "rows/s", "By the clock; median." },
+    { "devices", NULL, CM_CELL_COUNT, "rows", "a run", "How many rows each run loaded." },
 };
 
 static const struct cm_column keytime_columns[] = {
@@ -187,6 +205,10 @@ const struct cm_table cm_tables[] = {
     { "ladder", "LADDER of storage: what each way to keep the fleet adds",
       "Every rung runs once in each round, on all processors, in an order that turns.", "ladder", NULL,
       COLUMNS(ladder_columns) },
+    { "load", "LADDER, databases: what loading a row costs over all processes, indexes included",
+      "In each round certmill load brings the rung's fleet into a new database. Few rows carry more of what "
+      "does not grow with them: start-up, tables and indexes.",
+      NULL, NULL, COLUMNS(load_columns) },
     { "keytime", "TIME OF A KEY: percentiles, by libcrypto's generator and by certmill's own",
       "One thread on one processor, in its processor time; nearest rank.", "keytime", NULL,
       COLUMNS(keytime_columns) },

@@ -8,6 +8,7 @@
 #include "cli/cores.h"
 #include "cli/msg.h"
 #include "cli/signals.h"
+#include "io/dburl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 
 struct opts {
     struct cm_strs keys, cas, cases;
-    const char *out, *keep, *csv, *report;
+    const char *out, *to, *keep, *csv, *report;
     uint32_t runs, seconds, workers;
     uint64_t count;
     bool smoke, full;
@@ -47,6 +48,8 @@ static const struct cm_arg args[] = {
       "does it work at all? P-256 and Ed25519, every case, in a few seconds, with figures that mean little" },
     { "out", CM_ARG_STR, OPT(out), 0, 0, NULL, "DIR",
       "where fleets are written, in a new directory that is removed; the current one" },
+    { "to", CM_ARG_STR, OPT(to), 0, 0, NULL, "URL",
+      "postgresql://…: the ladder has a rung for it, in databases that are made for that and dropped" },
     { "keep", CM_ARG_STR, OPT(keep), 0, 0, NULL, "FILE",
       "append a line for each result to FILE, such as bench/history.ndjson" },
     { "csv", CM_ARG_STR, OPT(csv), 0, 0, NULL, "FILE", "write all figures to FILE as CSV" },
@@ -107,7 +110,8 @@ static cm_err choose_cases(const struct opts *o, struct cm_bench_conf *c, struct
         return CM_OK;
     const bool all = o->smoke || o->full, most = all || o->report != NULL;
     c->wanted[CM_BENCH_ENGINE] = c->wanted[CM_BENCH_TAR] = c->wanted[CM_BENCH_SCALE] = true;
-    c->wanted[CM_BENCH_TREE] = c->wanted[CM_BENCH_LADDER] = most;
+    c->wanted[CM_BENCH_TREE] = most;
+    c->wanted[CM_BENCH_LADDER] = most || o->to != NULL;
     c->wanted[CM_BENCH_KEYTIME] = c->wanted[CM_BENCH_BYTES] = most;
     c->wanted[CM_BENCH_RSS] = c->wanted[CM_BENCH_VERIFY] = all;
     return CM_OK;
@@ -124,6 +128,25 @@ static void choose_sizes(const struct opts *o, struct cm_bench_conf *c)
     c->keytime_n = o->smoke ? 200 : o->full ? 10000 : 1000;
     c->rss[0] = o->smoke ? 100 : 20000;
     c->rss[1] = o->smoke ? 300 : o->full ? 1000000 : 100000;
+}
+
+/* The case that --to is for. */
+static cm_err choose_server(const struct opts *o, struct cm_bench_conf *c, struct cm_error *err)
+{
+    char public[CM_DB_URL_MAX];
+    enum cm_db_kind kind = CM_DB_SQLITE;
+
+    if (o->to == NULL)
+        return CM_OK;
+    CM_TRY(cm_db_url_kind(o->to, "--to", &kind, err));
+    if (kind != CM_DB_POSTGRESQL)
+        CM_FAIL(err, CM_E_USAGE, "--to: the ladder has SQLite anyway; name a PostgreSQL: %s",
+                cm_db_url_form(CM_DB_POSTGRESQL));
+    CM_TRY(cm_db_url_public(o->to, "--to", public, sizeof public, err));
+    if (!c->wanted[CM_BENCH_LADDER])
+        CM_FAIL(err, CM_E_USAGE, "--to is for the ladder, and no --case is that; add --case ladder");
+    c->to = o->to;
+    return CM_OK;
 }
 
 static cm_err check_files(const struct opts *o, const struct cm_bench_conf *c, struct cm_error *err)
@@ -163,6 +186,7 @@ static cm_err choose(const struct opts *o, struct cm_bench_conf *c, struct cm_er
     choose_sizes(o, c);
     CM_TRY(choose_keys(o, c, err));
     CM_TRY(choose_cases(o, c, err));
+    CM_TRY(choose_server(o, c, err));
     return check_files(o, c, err);
 }
 
@@ -284,10 +308,15 @@ const struct cm_cmd cm_cmd_bench = {
         "are\n"
         "certificates per processor-second (user + system of a whole `certmill mint` process) and their\n"
         "ratio to the floor of the same round; scale is certificates per second by 1, 2, 4 … workers on as\n"
-        "many processors; ladder is what each way to store the fleet adds (first --key, first CA); keytime\n"
-        "is the percentiles of single keys' times; bytes is what a device takes on disk; rss is the peak\n"
-        "memory of two sizes; verify is what `certmill verify` takes a device, and how often that is\n"
-        "EVP_PKEY_verify + EC_POINT_mul. Plots are drawn by gnuplot. bench/README.md tells more;\n"
+        "many processors; ladder is what each way to store the fleet adds (first --key, first CA), and what "
+        "a\n"
+        "row costs to load into a database, over all processes, PostgreSQL's where --to names one; keytime "
+        "is\n"
+        "the percentiles of single keys' times; bytes is what a device takes on disk; rss is the peak "
+        "memory\n"
+        "of two sizes; verify is what `certmill verify` takes a device, and how often that is "
+        "EVP_PKEY_verify\n"
+        "+ EC_POINT_mul. Plots are drawn by gnuplot. bench/README.md tells more;\n"
         "bench/compare and bench/history read what --keep has kept.",
     .args = args,
     .args_count = CM_COUNT(args),

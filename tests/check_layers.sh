@@ -36,7 +36,7 @@ for room in engine io cli bench tests; do
         io/db_sqlite_query.c tests/test_db.c tests/test_ledger.c
     forbid "$room" 'io/ledger_pg\.h' "how a server is talked to is ledger_pg's own" io/ledger_pg.c io/ledger_pg_db.c
     forbid "$room" '(libpq-fe|io/pgurl|io/pgkit)' 'libpq is known to what keeps books on a server only' io/ledger_pg.c \
-        io/ledger_pg.h io/ledger_pg_db.c io/db_pg.c io/db_pg.h io/db_pg_query.c io/dburl.c io/pgkit.c io/pgkit.h io/pgurl.c io/pgurl.h
+        io/ledger_pg.h io/ledger_pg_db.c io/db_pg.c io/db_pg.h io/db_pg_query.c io/dburl.c io/pgkit.c io/pgkit.h io/pgscratch.c io/pgurl.c io/pgurl.h
     forbid "$room" '[^>"]*\.c[>"]' 'a .c file is compiled, not included'
 done
 forbid engine 'jansson' 'JSON is read in io/ and cli/; engine/ writes its rows itself'

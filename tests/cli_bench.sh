@@ -162,6 +162,10 @@ for r in ladder:
     below = [1e6 * (run["user_s"] + run["system_s"]) / run["devices"] for run in rungs[r["over"]]["runs"]]
     step = [a - b for a, b in zip(cost, below)]
     assert abs(r["step_us"] - statistics.median(step)) < 1e-4 * cost[0], r
+# A row's way into SQLite has no server.
+(load,) = [r for r in o["results"] if r["case"] == "load"]
+assert load["what"] == "database" and load["devices"] == rungs["database"]["devices"] and load["server_us"] is None, load
+assert near(load["cpu_us"], load["own_us"]) and 0 < load["cpu_us_min"] <= load["cpu_us"] <= load["cpu_us_max"], load
 # What is measured once is told twice.
 assert rungs["tar"]["runs"] == by["tar", "P-256"]["runs"] and rungs["none"]["runs"] == by["engine", "P-256"]["runs"]
 verify = by["verify", "P-256"]

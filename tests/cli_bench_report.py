@@ -222,7 +222,7 @@ def report_in_every_form():
     check("rep/index.html" in err and ("gnuplot-nox" in err) != have, err)
     with open("rep/bench.json", encoding="utf-8") as f:
         report = json.load(f)
-    check(len({r["case"] for r in report["results"]}) == 10, "cases are missing")
+    check(len({r["case"] for r in report["results"]}) == 11, "cases are missing")
     check_csv(report, "rep/bench.csv")
     with open("rep/bench.csv", "rb") as a, open("all.csv", "rb") as b:
         check(a.read() == b.read(), "--csv is not the report's bench.csv")
