@@ -70,11 +70,11 @@ static void print_means(const struct cm_mint_plan *p, const struct cm_estimate *
     struct cm_amount memory, locked, disk, time, low, high;
 
     (void) printf("with\n"
-                  "  workers      %u, batches of %u devices, %u batches\n"
+                  "  workers      %u, sharing %u batches of %u devices each\n"
                   "  buffers      %s, of it %s locked for keys\n"
                   "  disk         %s in %llu files, by %s%s%s\n"
                   "  time         %s (%s to %s) and what the disk adds, %.0f devices a second\n",
-                  p->pipeline.workers, e->batch, p->batches, cm_amount_bytes(&memory, e->memory),
+                  p->pipeline.workers, p->batches, e->batch, cm_amount_bytes(&memory, e->memory),
                   cm_amount_bytes(&locked, e->locked), cm_amount_bytes(&disk, e->bytes),
                   (unsigned long long) e->files, h->io, h->why[0] != '\0' ? ": " : "", h->why,
                   cm_amount_time(&time, e->seconds), cm_amount_time(&low, e->seconds_low),
