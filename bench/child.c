@@ -91,21 +91,30 @@ static bool wait_for(pid_t pid, volatile sig_atomic_t *stop, int *status, struct
     return got == pid;
 }
 
-/* The first line that the child left on stderr, without "certmill: ". */
+/* The last line that the child left on stderr, which is its reason behind all notes, without "certmill: ". */
 static void words_of(const struct cm_child *c, char *out, size_t cap)
 {
     static const char name[] = "certmill: ";
     int fd = openat(c->dir_fd, "err", O_RDONLY | O_CLOEXEC);
-    char text[CM_ERROR_TEXT] = "";
-    const ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    const char *at = text;
+    const off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    char text[2 * CM_ERROR_TEXT] = "";
+    const off_t from = size < (off_t) sizeof text ? 0 : size - (off_t) sizeof text + 1;
+    const ssize_t got = fd >= 0 ? pread(fd, text, sizeof text - 1, from) : -1;
+    size_t len = got > 0 ? (size_t) got : 0;
 
     cm_fd_close(&fd);
-    text[got > 0 ? got : 0] = '\0';
-    at += strspn(at, "\n ");
+    while (len > 0 && strchr("\n ", text[len - 1]) != NULL)
+        len--;
+    text[len] = '\0';
+    const char *at = strrchr(text, '\n');
+    at = at != NULL ? at + 1 : text;
     if (strncmp(at, name, sizeof name - 1) == 0)
         at += sizeof name - 1;
-    (void) snprintf(out, cap, "%.*s", (int) strcspn(at, "\n"), at);
+    (void) snprintf(out, cap, "%s", at);
+    struct rlimit l = { .rlim_cur = RLIM_INFINITY };
+    (void) getrlimit(RLIMIT_FSIZE, &l);
+    if ((rlim_t) size >= l.rlim_cur)
+        (void) snprintf(out, cap, "what it said is cut short by RLIMIT_FSIZE too (raise it: ulimit -f)");
     if (out[0] == '\0')
         (void) snprintf(out, cap, "it said nothing; run it by hand");
 }
