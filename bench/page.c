@@ -250,6 +250,17 @@ static void put_notes(const json_t *report, enum cm_page_plots plots, FILE *out)
                      out);
 }
 
+/* The plot that is of several tables stands before them. */
+static cm_err put_rates(int dirfd, const char *dir, FILE *out, struct cm_error *err)
+{
+    static const char title[] = "RATES: certificates per processor-second, and over the floor";
+
+    (void) fprintf(out, "<section id=\"rates\">\n<h2>%s</h2>\n", title);
+    CM_TRY(put_plot("rates", dirfd, dir, title, out, err));
+    (void) fputs("</section>\n", out);
+    return CM_OK;
+}
+
 static cm_err put_page(const json_t *report, enum cm_page_plots plots, int dirfd, const char *dir, FILE *out,
                        struct cm_error *err)
 {
@@ -257,6 +268,8 @@ static cm_err put_page(const json_t *report, enum cm_page_plots plots, int dirfd
 
     put_top(report, out);
     put_notes(report, plots, out);
+    if (plots == CM_PAGE_DRAWN && cm_draw_has(report, "rates"))
+        CM_TRY(put_rates(dirfd, dir, out, err));
     for (size_t i = 0; i < cm_tables_count; i++) {
         bool first = true;
         if (!has_rows(results, &cm_tables[i]))

@@ -191,7 +191,7 @@ const struct cm_table cm_tables[] = {
     { "floor", "FLOOR of one core: EVP_PKEY_generate + EVP_PKEY_sign, nothing else",
       "Contexts reused, nothing encoded, freed or written; one thread on one processor, in its processor "
       "time.",
-      "rates", NULL, COLUMNS(floor_columns) },
+      NULL, NULL, COLUMNS(floor_columns) },
     { "engine", "ENGINE, --layout none: nothing is written",
       "Whole processes of certmill mint, a run in each round, on all processors.", NULL, NULL,
       COLUMNS(mode_columns) },

@@ -231,6 +231,10 @@ def report_in_every_form():
         check(all(row[6] == [None, "-"] for row in page.tables[case] if row), case, page.tables[case])
     with open("rep/bench.csv", newline="", encoding="utf-8") as f:
         check(all(row["ratio_low_to_floor"] == "" for row in csv.DictReader(f)), "a low end in the CSV")
+    with open("rep/index.html", encoding="utf-8") as f:
+        sections = re.findall(r'<section id="(\w+)">(.*?)</section>', f.read(), re.S)
+    drawn = [(name, body.count("<figure")) for name, body in sections if "<figure" in body]
+    check(drawn == ([(p, 1) for p in ("rates", "scale", "ladder", "keytime")] if have else []), "plots below headings", drawn)
     for plot in plots:
         check_data(report, "rep", plot)
         if have:
@@ -316,6 +320,7 @@ def without_plots(where, words):
 def broken_gnuplot():
     err = ""
     for script, words in (("echo 'no such terminal' >&2; exit 1\n", "no such terminal"),
+                          ("echo 'at first' >&2; echo 'the reason' >&2; exit 1\n", "failed (exit 1): the reason"),
                           ("printf '<svg>' >rates.svg; exit 0\n", "only in part"),
                           ("exit 2\n", "failed (exit 2)"), ("exit 4\n", "failed (exit 4)"),
                           ("kill -9 $$\n", "killed by signal 9")):
