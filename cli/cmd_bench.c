@@ -249,6 +249,22 @@ static cm_err tell(const struct opts *o, const struct cm_bench_report *r, const 
     return rc;
 }
 
+/* What a signal left, and what not. */
+static void tell_stop(const struct opts *o, const struct cm_bench_report *r, int number)
+{
+    size_t done = 0;
+
+    for (size_t i = 0; i < r->pairs; i++)
+        done += r->pair[i].done;
+    cm_msg_note("interrupted by SIG%s%s; %zu of %zu pairs of a key and a CA were measured to the end%s%s%s",
+                sigabbrev_np(number), r->left[0] == '\0' ? ": all that was made to measure is removed" : "",
+                done, r->conf->keys * r->conf->cas, done > 0 && o->keep != NULL ? ", and kept in " : "",
+                done > 0 && o->keep != NULL ? o->keep : "",
+                o->report != NULL                ? "; no report was written"
+                : o->csv != NULL && !r->complete ? "; no CSV was written"
+                                                 : "");
+}
+
 static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct cm_common *common,
                     struct cm_bench_report *r, struct cm_error *err)
 {
@@ -273,6 +289,8 @@ static cm_err bench(const struct opts *o, struct cm_bench_conf *c, const struct 
         rc = after;
         *err = late;
     }
+    if (rc == CM_E_CLOSED)
+        tell_stop(o, r, err->os);
     if (rc == CM_OK && r->left[0] != '\0') {
         *err = (struct cm_error) { .code = CM_E_LIMIT }; /* the note has said it */
         rc = CM_E_LIMIT;

@@ -371,6 +371,7 @@ def stopped(where, path, ready, *options, names=()):
     p.send_signal(signal.SIGINT)
     err = p.communicate(timeout=60)[1].decode()
     check(p.returncode == 130 and "Sanitizer:" not in err, p.returncode, err)
+    check("interrupted by SIGINT" in err and "no report was written" in err, err)
     no_page(where, names)
     check(os.listdir("work") == [], os.listdir("work"))
 

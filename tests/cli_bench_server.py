@@ -138,7 +138,7 @@ def stopped(server):
     for number in (signal.SIGINT, signal.SIGTERM):
         p = started(server)
         p.send_signal(number)
-        ended(p, 128 + number, "", number.name)
+        ended(p, 128 + number, f"interrupted by {number.name}: all that was made to measure is removed", number.name)
         clean(server, number.name)
 
 
