@@ -98,6 +98,7 @@ static cm_err run_all(const struct cm_bench_conf *c, struct cm_stage *s, struct 
         CM_TRY(cm_rounds_run(c, s, p, err));
         if (c->wanted[CM_BENCH_BYTES])
             CM_TRY(bench_bytes(c, s, p, r, err));
+        cm_stage_drop_fleets(s);
     }
     for (size_t i = 0; i < c->keys && c->wanted[CM_BENCH_KEYTIME]; i++)
         CM_TRY(bench_keytime(c, c->key[i], r, err));

@@ -35,20 +35,33 @@ bool cm_place_remove(const char *path)
     return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT;
 }
 
-/* Fleets begin with their number, nothing else here begins with a digit. */
-static void remove_fleets(struct cm_place *p)
+/* Fleets begin with their number, nothing else here begins with a digit. number: "0001-", "": any. */
+static void remove_fleets(const struct cm_place *p, const char *number)
 {
     DIR *dir = opendir(p->path);
     char path[PATH_MAX + CM_PLACE_NAME];
 
     for (struct dirent *e = NULL; dir != NULL && (e = readdir(dir)) != NULL;) {
-        if (e->d_name[0] < '0' || e->d_name[0] > '9')
+        if (e->d_name[0] < '0' || e->d_name[0] > '9' || strncmp(e->d_name, number, strlen(number)) != 0)
             continue;
         (void) snprintf(path, sizeof path, "%s/%.63s", p->path, e->d_name);
         (void) cm_place_remove(path); /* place_close tries again, and says so */
     }
     if (dir != NULL)
         (void) closedir(dir);
+}
+
+void cm_place_drop(const struct cm_place *p, const char *name)
+{
+    char number[CM_PLACE_NAME];
+
+    (void) snprintf(number, sizeof number, "%.*s-", (int) strcspn(name, "-"), name);
+    remove_fleets(p, number);
+}
+
+void cm_place_drop_all(struct cm_place *p)
+{
+    remove_fleets(p, "");
     p->fleets_gone = p->fleets;
 }
 
@@ -63,7 +76,7 @@ cm_err cm_place_fleet(struct cm_place *p, const char *what, uint64_t bytes, char
                       struct cm_error *err)
 {
     if (room(p) / 2 < bytes && p->fleets > p->fleets_gone)
-        remove_fleets(p);
+        cm_place_drop_all(p);
     if (room(p) < bytes)
         CM_FAIL(err, CM_E_LIMIT,
                 "%s has %llu MiB free, the next fleet needs about %llu; "

@@ -145,10 +145,31 @@ static const char *fill_in(const struct cm_stage *s, const char *option, char ou
     return out;
 }
 
+void cm_stage_drop_fleets(struct cm_stage *s)
+{
+    if (s->open)
+        cm_place_drop_all(&s->place);
+    s->fleet[0] = '\0';
+}
+
+static cm_err make_room(struct cm_stage *s, const struct cm_stage_mint *what, struct cm_error *err)
+{
+    char name[NAME];
+
+    if (s->fleet[0] != '\0' && !s->many_files)
+        cm_place_drop(&s->place, s->fleet);
+    s->fleet[0] = '\0';
+    if (!what->rung->stored)
+        return CM_OK;
+    (void) snprintf(name, sizeof name, "%s-%s", what->key->name, what->rung->name);
+    s->many_files = what->rung == &cm_rungs[CM_RUNG_TREE];
+    return cm_place_fleet(&s->place, name, what->devices * DEVICE_BYTES, s->fleet, err);
+}
+
 cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struct cm_bench_run *out,
                      struct cm_error *err)
 {
-    char count[24], workers[12], cert[NAME], key[NAME], name[NAME], option[CM_RUNG_OPTIONS][NAME];
+    char count[24], workers[12], cert[NAME], key[NAME], option[CM_RUNG_OPTIONS][NAME];
     const char *argv[ARGV_MAX] = {
         "certmill", "mint",  "--ca",          cert,        "--ca-key",
         key,        "--key", what->key->name, "--profile", cm_stage_profile(what->key, what->ca),
@@ -162,9 +183,8 @@ cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what, struc
     (void) snprintf(workers, sizeof workers, "%u", what->workers);
     (void) snprintf(cert, sizeof cert, "ca-%s/ca.pem", what->ca->name);
     (void) snprintf(key, sizeof key, "ca-%s/ca.key", what->ca->name);
+    CM_TRY(make_room(s, what, err));
     if (what->rung->stored) {
-        (void) snprintf(name, sizeof name, "%s-%s", what->key->name, what->rung->name);
-        CM_TRY(cm_place_fleet(&s->place, name, what->devices * DEVICE_BYTES, s->fleet, err));
         argv[n++] = "--out";
         argv[n++] = s->fleet;
         argv[n++] = "--plaintext-keys";

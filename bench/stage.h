@@ -14,7 +14,8 @@ struct cm_stage {
     struct cm_server server; /* of conf->to */
     bool open;
     int exe_fd;
-    char fleet[CM_PLACE_NAME];      /* the last one that was written */
+    char fleet[CM_PLACE_NAME];      /* the last one that was written; empty: it is gone */
+    bool many_files;                /* it is a tree */
     struct cm_bench_report *report; /* gets io and io_note */
 };
 
@@ -29,6 +30,7 @@ struct cm_stage_mint {
 
 CM_MUST_CHECK cm_err cm_stage_open(struct cm_stage *s, const struct cm_bench_conf *conf,
                                    struct cm_bench_report *r, struct cm_error *err);
+/* The fleet before it goes, but for trees (place.h). */
 CM_MUST_CHECK cm_err cm_stage_mint(struct cm_stage *s, const struct cm_stage_mint *what,
                                    struct cm_bench_run *out, struct cm_error *err);
 /* `certmill verify` of the last fleet. */
@@ -40,6 +42,8 @@ CM_MUST_CHECK cm_err cm_stage_load(struct cm_stage *s, const struct cm_rung *run
 /* What the last fleet takes on disk; only the sizes are set. */
 CM_MUST_CHECK cm_err cm_stage_measure(const struct cm_stage *s, struct cm_bench_bytes *out,
                                       struct cm_error *err);
+/* Nothing needs any of the fleets any more. */
+void cm_stage_drop_fleets(struct cm_stage *s);
 /* Removes everything. CM_E_IO, CM_E_DB: something is left; err says where, and whether keys are in it. */
 CM_MUST_CHECK cm_err cm_stage_close(struct cm_stage *s, struct cm_error *err);
 

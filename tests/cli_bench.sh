@@ -280,6 +280,23 @@ expect 3 "raise it: ulimit -f" bash -c '(ulimit -f 0 && exec "$@") 2>&1 | cat; e
 expect 3 "MiB free" "$certmill" bench --smoke --key P-256 --case tar --count 1000000000 --out work
 clean
 
+# There is never more than one fleet of tars, nor more trees than one key has.
+"$certmill" bench --smoke --key P-256 --key P-384 --case tar --case ladder --case tree --runs 3 --quiet --out work >out.txt \
+    2>err.txt &
+pid=$!
+most=0
+while kill -0 $pid 2>/dev/null; do
+    fleets=(work/certmill-bench-*/0*/chains)
+    tars=$(printf '%s\n' "${fleets[@]}" | grep -vc -e '-tree/' -e '\*')
+    keys=$(printf '%s\n' "${fleets[@]}" | grep -e '-tree/' | sed 's/.*\/[0-9]*-//' | sort -u | wc -l)
+    [[ $tars -le $most ]] || most=$tars
+    [[ $keys -le 1 ]] || most=99
+done
+wait $pid
+expect 0 "" test $? -eq 0
+expect 0 "" test "$most" -eq 1
+clean
+
 # Stopped by a signal: 128 + its number, the child gone, nothing left.
 "$certmill" bench --smoke --key P-256 --case tar --runs 50 --count 3000 --quiet --out work >out.txt 2>err.txt &
 pid=$!
@@ -290,7 +307,10 @@ done
 child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
 kill -TERM $pid
 wait $pid
-expect 0 "" test $? -eq 143
+code=$?
+cp err.txt stopped.txt
+expect 0 "" test $code -eq 143
+expect 0 "certmill: interrupted by SIGTERM: all that was made to measure is removed; 0 of 1 pairs" cat stopped.txt
 for c in $child; do
     expect 1 "" test -e "/proc/$c"
 done
