@@ -1,8 +1,10 @@
 #include "cli/cmd.h"
 #include "cli/cores.h"
+#include "cli/mintplan.h"
 #include "cli/msg.h"
 #include "engine/cainit.h"
 #include "engine/keymake.h"
+#include "engine/secret.h"
 #include "io/file.h"
 #include "io/ring.h"
 
@@ -117,6 +119,55 @@ static struct amount show(rlim_t value, bool bytes)
     return a;
 }
 
+/* What mint does by default with a large fleet, as far as its memory for keys. */
+static cm_err try_mint(uint32_t *workers, struct cm_error *err)
+{
+    struct cm_mint_plan p = { 0 };
+    struct cm_ca *ca = NULL;
+
+    CM_TRY(cm_cainit_standin("P-256", NULL, cm_when_now(), &ca, err));
+    const struct cm_mint_opts o = { .out = ".",
+                                    .count = 1000000,
+                                    .start = 1,
+                                    .key = "P-256",
+                                    .profile = "tls-client",
+                                    .layout = CM_LAYOUT_TAR,
+                                    .plaintext_keys = true,
+                                    .explain = true,
+                                    .standin = ca };
+    const cm_err rc = cm_mint_plan_open(&o, NULL, &p, err);
+    *workers = p.pipeline.workers;
+    cm_mint_plan_close(&p);
+    cm_ca_close(ca);
+    return rc;
+}
+
+/* Keys are kept in locked memory. Some users may lock more than their limit: only trying tells. */
+static void look_key_memory(struct report *r)
+{
+    static const char topic[] = "key memory";
+    uint32_t workers = 0;
+    struct cm_error err = { 0 };
+    struct rlimit l = { .rlim_cur = RLIM_INFINITY };
+
+    (void) getrlimit(RLIMIT_MEMLOCK, &l);
+    const struct amount limit = show(l.rlim_cur, true);
+    const uint32_t refused = cm_secret_refused();
+    const cm_err rc = try_mint(&workers, &err);
+    if (rc == CM_E_LIMIT)
+        say(r, PROBLEM, topic, "RLIMIT_MEMLOCK %s; mint would be refused: %s", limit.text, err.what);
+    else if (rc != CM_OK)
+        say(r, NOTE, topic, "RLIMIT_MEMLOCK %s; can't tell whether that is enough: %s", limit.text, err.what);
+    else if (cm_secret_refused() > refused)
+        say(r, NOTE, topic,
+            "RLIMIT_MEMLOCK %s; mint works, more slowly than it could: raise it (ulimit -l); certmill plan "
+            "says how much",
+            limit.text);
+    else
+        say(r, OK, topic, "RLIMIT_MEMLOCK %s, enough for mint by %u worker%s", limit.text, workers,
+            workers == 1 ? "" : "s");
+}
+
 static void look_limits(struct report *r)
 {
     /* `least`: below it the remark is worth reading. */
@@ -127,8 +178,6 @@ static void look_limits(struct report *r)
         rlim_t least;
         const char *remark;
     } limits[] = {
-        { RLIMIT_MEMLOCK, "key memory", "RLIMIT_MEMLOCK", true, 1024 * 1024,
-          "keys are kept in locked memory: raise it (ulimit -l) if mint asks for more" },
         { RLIMIT_NOFILE, "files", "RLIMIT_NOFILE", false, 64, "few: raise it (ulimit -n)" },
         { RLIMIT_FSIZE, "file size", "RLIMIT_FSIZE", true, 512 * 1024 * 1024,
           "segments are 256 MiB: raise it (ulimit -f)" },
@@ -246,6 +295,7 @@ static cm_err run(const void *opts, const struct cm_strs *operands, const struct
     say(&r, OK, "certmill", "%s", CM_VERSION);
     look_processor(&r);
     look_cores(&r);
+    look_key_memory(&r);
     look_limits(&r);
     look_crypto(&r);
     look_ring(&r);

@@ -172,6 +172,16 @@ def check_room():
     kit.check(plan(*asked, memlock=enough["locked_bytes_wanted"] + (1 << 20))["plans"][0]["memlock_suffices"], "enough")
     code, _, err = mill("plan", *asked, memlock=64 << 10)
     kit.check(code == 3 and "ulimit -l" in err, code, err)
+    # The doctor judges by what mint needs by default, which is more for more processors.
+    one = plan("--count", "1000000", "--key", "P-256")
+    default = one["plans"][0]["locked_bytes_wanted"]
+    for memlock, state, code_wanted, words in ((64 << 10, "problem", 1, "mint would be refused"), (512 << 10, "note", 0, "raise it"),
+                                               (default + (1 << 20), "ok", 0, f"enough for mint by {one['workers']} worker")):
+        if memlock == 512 << 10 and os.cpu_count() > 8:  # may be too little for them all
+            continue
+        code, out, err = mill("doctor", "--json", memlock=memlock)
+        said = next(f for f in json.loads(out)["findings"] if f["topic"] == "key memory")
+        kit.check(code == code_wanted and said["state"] == state and words in said["text"], memlock, code, said, err)
 
 
 def octets(top):
