@@ -12,7 +12,7 @@ set style fill solid 1 border rgb "#374151"
 set grid noytics
 unset key
 
-set lmargin at screen 0.15
+set lmargin at screen 0.18
 set rmargin at screen 0.55
 set title word(row_names, 1).": cost of a device (and of the step)"
 set xlabel "microseconds of processor time"
