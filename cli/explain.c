@@ -49,14 +49,26 @@ static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e
     return all;
 }
 
+static void print_verdict(const struct cm_mint_plan *p)
+{
+    const unsigned long long bad = (unsigned long long) p->bad.count;
+
+    if (bad == 0 || p->o->skip_bad != NULL)
+        (void) printf("Nothing was written. This run would mint\n");
+    else
+        (void) printf("Nothing was written. This run would be refused: %llu row%s of %s can't be used (see "
+                      "below).\nWithout %s it would mint\n",
+                      bad, bad == 1 ? "" : "s", p->o->devices, bad == 1 ? "it" : "them");
+}
+
 static void print_request(const struct cm_mint_plan *p)
 {
     char before[24], after[24];
 
     when_text(p->not_before, before);
     when_text(p->not_after, after);
-    (void) printf("Nothing was written. This run would mint\n"
-                  "  devices      %llu\n"
+    print_verdict(p);
+    (void) printf("  devices      %llu\n"
                   "  keys         %s, signed with %s by %s\n"
                   "  profile      %s, subject %s%s%s\n"
                   "  validity     %s to %s\n",

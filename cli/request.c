@@ -351,6 +351,9 @@ cm_err cm_request_identity(const json_t *record, struct cm_mint_identity *out, s
 
 /* --- differences ---------------------------------------------------------- */
 
+/* Whether it is another device list tells its digest, which says nothing to a person. */
+#define LIST_DIGEST "list_sha256"
+
 /* "; LABEL key: was X, is Y" for each key that differs. */
 static void put_differences(struct cm_writer *w, const char *label, const json_t *was, const json_t *is)
 {
@@ -360,7 +363,7 @@ static void put_differences(struct cm_writer *w, const char *label, const json_t
     json_object_foreach((json_t *) (uintptr_t) was, key, value)
     {
         const json_t *now = json_object_get(is, key);
-        if (json_equal(value, now))
+        if (json_equal(value, now) || strcmp(key, LIST_DIGEST) == 0)
             continue;
         cm_put_lit(w, "; ");
         cm_put_str(w, label);
@@ -397,9 +400,29 @@ static void put_line(struct cm_writer *w, const char *was, const char *is)
     cm_put_str(w, text);
 }
 
+static bool is_other_list(const json_t *was, const json_t *is)
+{
+    const json_t *const digest = json_object_get(was, LIST_DIGEST);
+
+    return json_is_string(digest) && !json_equal(digest, json_object_get(is, LIST_DIGEST));
+}
+
+/* Which list, and how many devices it has lost or won: where that is none, its rows changed. */
+static void put_list(struct cm_writer *w, const struct cm_mint_plan *p, const json_t *was, const json_t *is)
+{
+    const bool same = json_equal(json_object_get(was, "devices"), json_object_get(is, "devices")) &&
+                      json_equal(json_object_get(was, "columns"), json_object_get(is, "columns"));
+    char text[240];
+
+    (void) snprintf(text, sizeof text, "; the device list %.160s is not what it was%s",
+                    p->o->devices != NULL ? p->o->devices : "",
+                    same ? ": as many devices, and other values or another order" : "");
+    cm_put_str(w, text);
+}
+
 cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, struct cm_error *err)
 {
-    char text[CM_ERROR_TEXT - 80] = "";
+    char text[CM_ERROR_TEXT - 120] = "";
     struct cm_writer w = cm_writer(text, sizeof text - 1);
     const json_t *const was = json_object_get(record, "request"), *const ca_was =
                                                                       json_object_get(record, "ca");
@@ -411,6 +434,9 @@ cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, st
                 "from a backup");
     json_t *const request = request_json(p), *const ca = ca_json(p);
     const bool whole = request != NULL && ca != NULL;
+    const bool other_list = is_other_list(was, request);
+    if (other_list)
+        put_list(&w, p, was, request);
     put_differences(&w, "the CA's ", ca_was, ca);
     put_differences(&w, "", was, request);
     if (strcmp(profile_was, p->profile_text.text) != 0)
@@ -420,6 +446,7 @@ cm_err cm_request_compare(const json_t *record, const struct cm_mint_plan *p, st
     if (!whole)
         CM_FAIL(err, CM_E_NOMEM, "no memory to compare the request");
     if (w.len > 0)
-        CM_FAIL(err, CM_E_USAGE, "the run was asked for differently%s; put back what it began with", text);
+        CM_FAIL(err, CM_E_USAGE, "the run was asked for differently%s; put back what it began with%s", text,
+                other_list ? ", or name it with --devices FILE" : "");
     return CM_OK;
 }

@@ -10,6 +10,14 @@ static const struct {
     { "uuid", CM_PIECE_UUID },
 };
 
+static bool is_built_in(struct cm_span name)
+{
+    for (size_t i = 0; i < CM_COUNT(placeholders); i++)
+        if (cm_span_eq(cm_span_str(placeholders[i].name), name))
+            return true;
+    return false;
+}
+
 /* The part after the colon: a width, with a zero in front as printf has it, then
  * perhaps an 'x'. */
 static bool parse_format(const char *f, size_t len, struct cm_piece *out)
@@ -91,7 +99,8 @@ const char *cm_piece_fault(const char *text, const struct cm_columns *columns, c
         line < 24 ? (int) line : 24, text);
     w.len = strlen(buf);
     for (size_t i = 0; columns != NULL && i < columns->count && w.len + 80 < w.cap; i++) {
-        if (!cm_column_is_placeholder(cm_span_str(columns->name[i])))
+        const struct cm_span name = cm_span_str(columns->name[i]);
+        if (!cm_column_is_placeholder(name) || is_built_in(name))
             continue;
         cm_put_str(&w, listed++ == 0 ? ", and of the list {" : ", {");
         cm_put_str(&w, columns->name[i]);

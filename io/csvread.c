@@ -1,5 +1,7 @@
 #include "io/csvread.h"
 
+#define NONE SIZE_MAX
+
 enum state {
     AT_START, /* of a field */
     PLAIN,
@@ -13,7 +15,10 @@ struct cm_csvread {
     /* the record that is being read */
     enum state state;
     size_t fields, text_len, field_start;
+    size_t quote_at, open_at; /* the last quote that opened a field; the first whose field goes on in the next
+                                 line, else NONE */
     const char *fault;
+    char why[120];
     struct cm_span field[CM_CSV_FIELDS];
     uint8_t buf[CM_CSV_RECORD];
     uint8_t text[CM_CSV_RECORD]; /* its fields, decoded: never longer than the record */
@@ -43,10 +48,12 @@ static void put(struct cm_csvread *r, uint8_t c, enum state next)
     r->state = next;
 }
 
-/* One octet that does not end the record. */
-static void step(struct cm_csvread *r, uint8_t c)
+/* One octet, at `at` of the record, that does not end it. */
+static void step(struct cm_csvread *r, size_t at, uint8_t c)
 {
     if (r->state == QUOTED) {
+        if (c == '\n' && r->open_at == NONE)
+            r->open_at = r->quote_at;
         if (c == '"')
             r->state = AFTER_QUOTE;
         else
@@ -54,6 +61,7 @@ static void step(struct cm_csvread *r, uint8_t c)
     } else if (c == ',') {
         end_field(r);
     } else if (c == '"' && r->state == AT_START) {
+        r->quote_at = at;
         r->state = QUOTED;
     } else if (c == '"' && r->state == AFTER_QUOTE) {
         put(r, c, QUOTED);
@@ -68,6 +76,46 @@ static void step(struct cm_csvread *r, uint8_t c)
     }
 }
 
+static uint64_t count_lines(const uint8_t *p, size_t len)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        n += p[i] == '\n';
+    return n;
+}
+
+/* Of the quote that was most likely forgotten to be closed. */
+static unsigned long long quote_line(const struct cm_csvread *r)
+{
+    const size_t at = r->open_at != NONE ? r->open_at : r->quote_at;
+
+    return r->line + count_lines(r->w.buf + r->w.from, at);
+}
+
+static void blame_quote(struct cm_csvread *r)
+{
+    (void) snprintf(
+        r->why, sizeof r->why,
+        "the quote that opens a field in line %llu is not closed before the file ends: close it there",
+        quote_line(r));
+    r->fault = r->why;
+}
+
+/* Nobody knows where such a record ends. */
+static cm_err too_long(const struct cm_csvread *r, struct cm_error *err)
+{
+    if (r->open_at != NONE || r->state == QUOTED)
+        CM_FAIL(
+            err, CM_E_INPUT,
+            "%s, line %llu: the quote that opens a field there is not closed within %d octets: close it, or "
+            "write a quote that belongs to the text twice, in a field in quotes; --skip-bad can't leave it "
+            "out",
+            r->w.name, quote_line(r), CM_CSV_RECORD);
+    CM_FAIL(err, CM_E_INPUT, "%s, line %llu: a record longer than %d octets: shorten it", r->w.name,
+            (unsigned long long) r->line, CM_CSV_RECORD);
+}
+
 /* Reads what the buffer holds of a record. True: it is whole, *len octets and the
  * line end of *end octets. */
 static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
@@ -78,6 +126,7 @@ static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
     r->state = AT_START;
     r->fields = r->text_len = r->field_start = 0;
     r->fault = NULL;
+    r->open_at = NONE;
     *end = 0;
     for (*len = 0; *len < have; (*len)++) {
         const uint8_t c = p[*len];
@@ -90,23 +139,14 @@ static bool scan(struct cm_csvread *r, size_t *len, size_t *end)
             *end = 1;
         if (*end != 0)
             break;
-        step(r, c);
+        step(r, *len, c);
     }
     if (*end == 0 && !r->w.ended)
         return false;
     if (r->state == QUOTED)
-        blame(r, "a quote that is not closed before the file ends");
+        blame_quote(r);
     end_field(r);
     return true;
-}
-
-static uint64_t count_lines(const uint8_t *p, size_t len)
-{
-    uint64_t n = 0;
-
-    for (size_t i = 0; i < len; i++)
-        n += p[i] == '\n';
-    return n;
 }
 
 cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct cm_error *err)
@@ -120,9 +160,7 @@ cm_err cm_csvread_next(struct cm_csvread *r, struct cm_csv_record *out, struct c
         if (!scan(r, &len, &end)) {
             CM_TRY(cm_window_fill(&r->w, err));
             if (!scan(r, &len, &end))
-                CM_FAIL(err, CM_E_INPUT,
-                        "%s, line %llu: a record longer than %d octets; is a quote not closed?", r->w.name,
-                        (unsigned long long) r->line, CM_CSV_RECORD);
+                return too_long(r, err);
         }
         if (r->w.from == r->w.to)
             return CM_E_END;

@@ -225,9 +225,14 @@ static cm_err conclude(const struct check *c, const struct cm_error *first, stru
             "%s: more than %d rows can't be used, the first in line %llu; is it the list that was meant, its "
             "format and its id column?",
             s->path, CM_LIST_REFUSED_MAX, (unsigned long long) s->refused[0].line);
-    if (n > 0 && (c->conf->skip ? s->base.devices == 0 : n == 1))
-        CM_FAIL(err, first->code, "%s, line %llu: %.400s%s", s->path, (unsigned long long) s->refused[0].line,
-                first->what, n > 1 ? "; and no other row can be used either" : "");
+    if (n == 1 && (!c->conf->skip || s->base.devices == 0))
+        CM_FAIL(err, first->code, "%s, line %llu: %.400s", s->path, (unsigned long long) s->refused[0].line,
+                first->what);
+    if (n > 0 && c->conf->skip && s->base.devices == 0)
+        CM_FAIL(err, CM_E_INPUT,
+                "%s: none of its %llu rows can be used; is it the list that was meant, its format and its id "
+                "column?",
+                s->path, n);
     if (n > 0 && !c->conf->skip)
         CM_FAIL(err, CM_E_INPUT,
                 "%s: %llu rows can't be used; mend them, or mint the others with --skip-bad FILE", s->path,

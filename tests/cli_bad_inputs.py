@@ -294,7 +294,7 @@ for _what, _words, _how in (
          columns(f"id,b\na,{'ä' * 65}\n", "--subject", "/CN={b}")),
         ("a DNS name that is none", ("line 2", 'column "b"', "label"), columns("id,b\na,-x\n", "--san", "DNS:{b}.example.com")),
         ("a URI that is none", ("line 2", 'column "b"', "URI"), columns("id,b\na,x y\n", "--san", "URI:urn:{b}")),
-        ("an unknown column", ("{c}", "{id}, {b}"), columns("id,b\na,1\n", "--subject", "/CN={c}")),
+        ("an unknown column", ("{c}", "of the list {b}"), columns("id,b\na,1\n", "--subject", "/CN={c}")),
         ("an unclear placeholder", ("{seq} is unclear", "rename it"), columns("id,seq\na,1\n", "--subject", "/CN={seq}")),
         ("a MAC column and --mac-base", ("--mac-base", 'column "mac"'),
          columns("id,mac\na,1\n", "--mac-base", "02:00:00:00:00:00")),

@@ -204,16 +204,42 @@ def test_explain():
               [f"URI:urn:dev:mac:{d['mac']}, DNS:{d['serial']}.example.com" for d in devices[:3]], told["first"])
     r = kit.mill(*args)
     kit.check(r.code == 1 and b"6 rows can't be used, so that the list would be refused" in r.out and
-              b"columns serial (the device id), mac" in r.out, r)
+              b"columns serial (the device id), mac" in r.out and
+              r.out.startswith(b"Nothing was written. This run would be refused: 6 rows of bad.csv can't be used"), r)
     write_csv("good.csv", [device(i) for i in range(5)])
     r = kit.mill(*(a if a != "bad.csv" else "good.csv" for a in args))
     kit.check(r.code == 0 and b"can't be used" not in r.out and b"subject    CN=SN-0000000,OU=PN 0" in r.out, r)
     r = kit.mint("never", "ca", "--count", "2", "--subject", "/CN={serial}")
     kit.check(r.code == 2 and b"unknown placeholder" in r.err, r)
     r = kit.mint("never", "ca", "--devices", "good.csv", "--subject", "/CN={Serial}")
-    kit.check(r.code == 2 and b"{serial}, {mac}, {part no}, {lot}, {note}" in r.err, r)
+    kit.check(r.code == 2 and b"{mac} and {uuid}, and of the list {serial}, {part no}, {lot}, {note}" in r.err, r)
     r = kit.mint("never", "ca", "--devices", "good.csv", "--mac-base", "02:00:00:00:00:00")
     kit.check(r.code == 2 and b'a column "mac"' in r.err, r)
+
+
+def test_unusable():
+    """Lists that can't be read: where they went wrong, and what to do."""
+    def told(text, *words, skip=(), code=2, name="broken.csv"):
+        with open(name, "wb") as f:
+            f.write(text)
+        r = kit.mint("never", "ca", "--devices", name, "--profile", "tls-client", *skip)
+        kit.check(r.code == code and all(w in r.err.decode() for w in words) and not os.path.exists("never"), words, r)
+        return r.err.decode()
+    rows_ = b"".join(b"SN-%d,plain\n" % i for i in range(40000))
+    told(b'serial,note\na,b\nb,"c\nd,e\n', "line 3", "the quote that opens a field in line 3 is not closed")
+    told(b'serial,note\na,"1\n2"\nb,"c"\nc,"d\n' + rows_, "line 5: the quote that opens a field there is not closed",
+         "close it", "--skip-bad", skip=("--skip-bad", "rest-broken.csv"))
+    kit.check(not os.path.exists("rest-broken.csv"), "a list that is refused leaves no file")
+    told(b"serial,note\n" + b"x" * 300000 + b"\n", "line 2: a record longer than")
+    for name in ("utf16.csv", "utf16.txt", "utf16.ndjson"):
+        for codec in ("utf-16-le", "utf-16-be"):
+            told('{"serial":1}\nb,c\n'.encode(codec), "looks like UTF-16; save it as UTF-8", name=name)
+    said = told(b"serial,note\n..,x\n...,y\n", "none of its 2 rows can be used", skip=("--skip-bad", "rest-none.csv"))
+    kit.check(said.count("line 2: ") == 1 and said.count("line 3: ") == 1, "each fault once", said)
+    with open("seq.csv", "w", encoding="utf-8") as f:
+        f.write("id,seq,part\na,1,b\n")
+    r = kit.mint("never", "ca", "--devices", "seq.csv", "--subject", "/CN={nothing}")
+    kit.check(r.code == 2 and r.err.count(b"{id}") == 1 and r.err.count(b"{seq}") == 1 and b"of the list {part}" in r.err, r)
 
 
 def test_killed():
@@ -271,14 +297,18 @@ def test_rework():
     kit.check(r.code == 0, "a list without its suffix is read as it was:", r)
     write_csv("rework.csv", devices[:-1])
     r = kit.mill("reissue", "--quiet", "rework", devices[1]["serial"], "--reason", "test")
-    kit.check(r.code == 2 and b"list_sha256" in r.err, "another list:", r)
+    kit.check(r.code == 2 and b"the device list" in r.err and b"rework.csv is not what it was" in r.err and
+              b"devices: was 40, is 39" in r.err and b"--devices FILE" in r.err, "another list:", r)
+    write_csv("rework.csv", devices[:-1] + [devices[-1] | {"note": "another"}])
+    r = kit.mill("reissue", "--quiet", "rework", devices[1]["serial"], "--reason", "test")
+    kit.check(r.code == 2 and b"rework.csv is not what it was: as many devices, and other values" in r.err, r)
 
 
 def main():
     kit.enter_place("lists")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kit.ca_init("ca")
-    for test in (test_formats, test_bad_rows, test_explain, test_rework, test_killed, test_many):
+    for test in (test_formats, test_bad_rows, test_explain, test_unusable, test_rework, test_killed, test_many):
         began = time.monotonic()
         test()
         kit.say(f"{test.__name__}: {time.monotonic() - began:.1f} s")

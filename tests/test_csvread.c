@@ -68,7 +68,10 @@ static const struct {
     { "a\"b\nc\n", "1!a quote in a field that does not begin with one;2:c;" },
     { "\"a\"b\nc\n", "1!text behind a closing quote;2:c;" },
     { "a\rb\nc\n", "1!a carriage return without a line feed;2:c;" },
-    { "a\n\"b\nc\n", "1:a;2!a quote that is not closed before the file ends;" },
+    { "a\n\"b\nc\n",
+      "1:a;2!the quote that opens a field in line 2 is not closed before the file ends: close it there;" },
+    { "a\n\"b\nc\",\"d\n\"e\",\"f\n",
+      "1:a;2!the quote that opens a field in line 2 is not closed before the file ends: close it there;" },
     { "\xff\xfe"
       "a",
       "list is UTF-16; save it as UTF-8" },

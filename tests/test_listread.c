@@ -123,7 +123,8 @@ static const struct {
       "closing "
       "quote;6!column \"x\": it is not UTF-8;7:f(f|1);" },
     { ".csv", LIT("id,x\na,1\nb,\"2\n"), NULL,
-      "id*,x 2:a(a|1);3!a quote that is not closed before the file ends;" },
+      "id*,x 2:a(a|1);3!the quote that opens a field in line 3 is not closed before the file ends: close it "
+      "there;" },
     { ".csv", LIT("id,x\na,1\0\nb,2\n"), NULL, "id*,x 2!a zero octet;3:b(b|2);" },
     { ".ndjson", LIT("{\"id\":\"a\",\"n\":1.50}\n\n{\"n\":true,\"id\":7}\r\n{\"id\":\"b\",\"n\":null}"), NULL,
       "id*,n 1:a(a|1.50);3:7(7|true);4:b(b|);" },

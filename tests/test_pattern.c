@@ -196,7 +196,7 @@ static const struct {
 } unclear[] = {
     { "{uuid}", "{uuid} is unclear: the list has a column of that name, too" },
     { "{a+b}", "can't stand in braces" },
-    { "{Serial}", "and of the list {serial}, {mac}, {uuid}, {Part No}, {ä}, {x}" },
+    { "{Serial}", "{mac} and {uuid}, and of the list {serial}, {Part No}, {ä}, {x}" },
     { "{serial:08}", "unknown placeholder" },
     { "{mac:x}", "unknown placeholder" },
     { "{serial", "unknown placeholder at \"{serial\"" },

@@ -150,8 +150,7 @@ Test(source_list, rows_that_end_the_run, .init = t_list_setup, .fini = t_list_te
     t_list_write(T_LIT("id,b\na,x\nb,x\n"));
     conf.skip = true;
     cr_expect_eq(t_list_open(CM_LIST_CSV, &conf, &s, &err), CM_E_INPUT);
-    cr_expect_not_null(strstr(err.what, "line 2: column \"b\": x is not liked; and no other row"), "%s",
-                       err.what);
+    cr_expect_not_null(strstr(err.what, "none of its 2 rows can be used"), "%s", err.what);
     t_list_write(T_LIT("id,b\na,1\nb,fatal\nc,x\n"));
     cr_expect_eq(t_list_open(CM_LIST_CSV, &conf, &s, &err), CM_E_NOMEM, "not the row's fault");
     t_list_write(T_LIT("id,b\n"));
