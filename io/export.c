@@ -1,6 +1,7 @@
 #include "io/export_impl.h"
 
 #include "engine/pem.h"
+#include "engine/pemread.h"
 #include "engine/xxh.h"
 #include "io/bundle.h"
 #include "io/extsort.h"
@@ -315,14 +316,33 @@ static cm_err check_aws(struct cm_export_options *o, struct cm_error *err)
     return CM_OK;
 }
 
+size_t cm_export_leaf_len(const struct cm_export *x, const struct cm_row *row)
+{
+    const size_t len = row->chain.length > x->chain_len ? row->chain.length - x->chain_len : 0;
+
+    return len > 0 && cm_fleet_run(x->fleet)->der ? cm_pem_len("CERTIFICATE", len) : len;
+}
+
+static cm_err measure_chain(struct cm_export *x, struct cm_span chain, struct cm_error *err)
+{
+    size_t len = 0;
+
+    x->chain_len = chain.len;
+    if (!cm_fleet_run(x->fleet)->der)
+        return CM_OK;
+    for (x->chain_len = 0; chain.len > 0; x->chain_len += len)
+        CM_TRY(cm_pemread_next(&chain, "CERTIFICATE", x->cell.data, x->cell.cap, &len, err));
+    return CM_OK;
+}
+
 static cm_err export(struct cm_export *x, const struct cm_export_format *format,
                      struct cm_export_result *result, struct cm_error *err)
 {
     const struct cm_span chain = cm_fleet_ca_pem(x->fleet);
     struct cm_writer ca = cm_writer(x->ca_pem_text, chain.len);
 
-    if (!cm_bundle_leaf(chain, false, &ca))
-        CM_FAIL(err, CM_E_INPUT, "%s/ca.pem does not begin with a certificate; restore it from a backup",
+    if (!cm_bundle_leaf(chain, false, &ca) || measure_chain(x, chain, err) != CM_OK)
+        CM_FAIL(err, CM_E_INPUT, "%s/ca.pem does not hold certificates alone; restore it from a backup",
                 cm_fleet_path(x->fleet));
     x->ca_pem = cm_span(ca.data, ca.len);
     if (format->options != NULL)

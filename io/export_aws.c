@@ -55,6 +55,10 @@ static cm_err check_options(const struct cm_export *x, struct cm_error *err)
     return CM_OK;
 }
 
+/* Of a certificate: the parameter, its characters, and how many it may have. */
+#define LONG_VALUE                                                                                           \
+    "its %s has %zu characters, AWS IoT takes %d: mint it with fewer or shorter names, or a shorter key"
+
 /* Attributes are parameters of the template under their own names. */
 static cm_err check_bulk_options(const struct cm_export *x, struct cm_error *err)
 {
@@ -64,6 +68,11 @@ static cm_err check_bulk_options(const struct cm_export *x, struct cm_error *err
     const size_t most = o->thing_type != NULL ? ATTRIBUTES_TYPED : ATTRIBUTES_BARE;
 
     CM_TRY(check_options(x, err));
+    if (x->ca_pem.len > VALUE_MAX)
+        CM_FAIL(err, CM_E_INPUT,
+                "the CA of %s: its %s has %zu characters, AWS IoT takes %d in a bulk registration: export to "
+                "aws-jitp",
+                cm_fleet_path(x->fleet), ca_parameter, x->ca_pem.len, VALUE_MAX);
     if (o->thing_attributes.count + 1 > most)
         CM_FAIL(err, CM_E_USAGE,
                 "a thing takes %zu attributes%s, the serial number is one of them, and --aws-attribute asks "
@@ -214,6 +223,11 @@ static bool judge_bulk(struct cm_export *x, const struct cm_row *row, char why[C
             names->item[i]);
         return false;
     }
+    const size_t len = cm_export_leaf_len(x, row);
+    if (len > VALUE_MAX) {
+        (void) snprintf(why, CM_EXPORT_WHY, LONG_VALUE, certificate_parameter, len, VALUE_MAX);
+        return false;
+    }
     return cm_export_judge_thing(row->device_id, "id", why);
 }
 
@@ -222,12 +236,10 @@ static cm_err put_bulk_row(struct cm_export *x, const struct cm_row *row, struct
     const struct cm_export_names *const names = &x->options->thing_attributes;
     struct cm_writer *const w = &x->text;
 
-    if (x->leaf.len > VALUE_MAX || x->ca_pem.len > VALUE_MAX)
+    if (x->leaf.len != cm_export_leaf_len(x, row))
         CM_FAIL(err, CM_E_INPUT,
-                "the certificate of %.96s%s has %zu characters, and a bulk registration takes values of at "
-                "most %d",
-                row->device_id, x->leaf.len > VALUE_MAX ? "" : "'s CA",
-                x->leaf.len > VALUE_MAX ? x->leaf.len : x->ca_pem.len, VALUE_MAX);
+                "the bundle of %.96s does not end in the chain of %s/ca.pem: run certmill verify",
+                row->device_id, cm_fleet_path(x->fleet));
     cm_put_byte(w, '{');
     cm_put_member(w, name_parameter, row->device_id);
     cm_put_member(w, serial_parameter, row->serial);

@@ -33,6 +33,7 @@ struct cm_export {
     const struct cm_fleet *fleet;
     struct cm_span ca_pem;           /* the issuing CA's certificate */
     char *ca_pem_text;               /* malloced */
+    size_t chain_len;                /* octets of a bundle behind the device's certificate */
     struct cm_writer leaf;           /* of the row at hand, PEM */
     struct cm_writer text;           /* what is written next */
     struct cm_writer cell;           /* empty: a copy of it takes one value before that is quoted */
@@ -83,6 +84,9 @@ void cm_put_member(struct cm_writer *w, const char *key, const char *value);
 
 /* What a device list's column, or lot, sku, order, says of the row; NULL: nothing. */
 const char *cm_export_value(const struct cm_row *row, const char *column);
+/* Octets of the device's certificate as PEM, by the length of its bundle; 0: that is shorter than the chain.
+ */
+size_t cm_export_leaf_len(const struct cm_export *x, const struct cm_row *row);
 /* "arn:aws:iot:REGION:ACCOUNT:cert/ID"; only with an account. kind: "cert", "cacert". */
 void cm_put_arn(const struct cm_export *x, struct cm_writer *w, const char *kind, const char *id);
 /* All of text of these characters (and letters and digits), and `min` to `max` of them? */

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -645,10 +646,17 @@ def refusals():
 
 
 def too_long():
-    """A value of more than 4,096 characters: found while it is written, and then nothing is there."""
+    """A value of more than 4,096 characters: found before a file is written, with all that have one."""
     names = ",".join(f"DNS:{c * 60}.{d * 60}.example.com" for c in "abcdefgh" for d in "stuvw")
-    kit.must_mint("long", "ca", "--count", "3", "--key", "RSA-2048", "--san", names)
-    refused("long", "aws-bulk", says=("the certificate of SN00000001 has", "at most 4096"))
+    for more in ([], ["--encoding", "der"]):
+        shutil.rmtree("long", ignore_errors=True)
+        kit.must_mint("long", "ca", "--count", "3", "--key", "RSA-2048", "--san", names, *more)
+        refused("long", "aws-bulk", says=("SN00000001: its CertificatePem has", "SN00000003: its CertificatePem has",
+                                          "AWS IoT takes 4096: mint it with fewer", "3 of 3 devices"))
+    wide = "/CN=Wide CA" + "".join(f"/OU={n:02}{'x' * 60}" for n in range(15))
+    kit.ca_init("wide-ca", "--subject", wide, "--key", "RSA-4096")
+    kit.must_mint("wide-chain", "wide-ca", "--count", "2")
+    refused("wide-chain", "aws-bulk", says=("the CA of wide-chain: its CACertificatePem has", "export to aws-jitp"))
     exported("long", "json", "long.json")
     sound("long", check_json("long.json", rows_of("long"), None), rows_of("long"))
 
