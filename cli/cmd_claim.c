@@ -1,4 +1,5 @@
 #include "cli/cmd.h"
+#include "cli/dbwait.h"
 #include "cli/extraction.h"
 #include "cli/identity.h"
 #include "cli/msg.h"
@@ -85,11 +86,14 @@ static cm_err write_files(const struct cm_extraction *x, const struct cm_identit
     struct cm_row row = { 0 };
     struct cm_error why = { 0 };
 
+    bool purged = false;
+
     cm_err rc = cm_fleet_row_find(x->fleet, f[CM_IDENTITY_CERTIFICATE_ID], true, &row, NULL, &why);
     if (rc == CM_E_END)
         rc = cm_fail(&why, CM_E_INPUT, CM_HERE, "%s does not have it, the fleet is in %s",
                      cm_fleet_path(x->fleet), f[CM_IDENTITY_DIRECTORY]);
-    if (rc == CM_OK && !x->certificates_only && cm_fleet_key_purged(x->fleet, &row))
+    purged = rc == CM_OK && !x->certificates_only && cm_fleet_key_purged(x->fleet, &row);
+    if (purged)
         rc = cm_fail(&why, CM_E_INPUT, CM_HERE, "its key was purged");
     if (rc == CM_OK)
         rc = cm_extraction_row(x, &row, done, &why);
@@ -98,8 +102,9 @@ static cm_err write_files(const struct cm_extraction *x, const struct cm_identit
     cm_rowread_done(&row);
     if (rc != CM_OK)
         CM_FAIL(err, rc, "%.96s is claimed, but not written: %.250s; %s", f[CM_IDENTITY_DEVICE_ID], why.what,
-                f[CM_IDENTITY_REQUEST_ID] != NULL ? "the same --request-id gives it again"
-                                                  : "report it returned, or let its lease end");
+                purged                              ? "report it scrapped, then claim another"
+                : f[CM_IDENTITY_REQUEST_ID] != NULL ? "the same --request-id gives it again"
+                                                    : "report it returned, or let its lease end");
     return CM_OK;
 }
 
@@ -136,9 +141,11 @@ static cm_err claim(const struct opts *o, const struct cm_claim_request *r, cons
 {
     struct cm_extracted done = { 0 };
     struct cm_identity id = { 0 };
+    struct cm_dbwait waiting = { .quiet = common->quiet };
+    const struct cm_db_wait wait = cm_dbwait(&waiting, CM_DB_WAIT_MS);
     struct cm_db *db = NULL;
 
-    CM_TRY(cm_db_open_used(o->from, "--from", CM_DB_WAIT_MS, &db, err));
+    CM_TRY(cm_db_open_used(o->from, "--from", &wait, &db, err));
     cm_err rc = cm_claim(db, r, &id, err);
     cm_db_close(db);
     if (rc == CM_E_END)

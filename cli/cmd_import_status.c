@@ -1,4 +1,5 @@
 #include "cli/cmd.h"
+#include "cli/dbwait.h"
 #include "cli/msg.h"
 #include "io/registrations.h"
 
@@ -40,11 +41,13 @@ static cm_err run(const void *opts_void, const struct cm_strs *operands, const s
 {
     const struct opts *o = opts_void;
     struct cm_registrations sums = { 0 };
+    struct cm_dbwait waiting = { .quiet = common->quiet };
+    const struct cm_db_wait wait = cm_dbwait(&waiting, CM_DB_WAIT_MS);
     struct cm_db *db = NULL;
 
     if (o->to == NULL)
         CM_FAIL(err, CM_E_USAGE, "say with --to URL which database");
-    CM_TRY(cm_db_open_used(o->to, "--to", CM_DB_WAIT_MS, &db, err));
+    CM_TRY(cm_db_open_used(o->to, "--to", &wait, &db, err));
     cm_err rc = CM_OK;
     for (size_t i = 0; rc == CM_OK && i < operands->count; i++)
         rc = cm_registrations_read(db, operands->item[i], &sums, err);

@@ -34,7 +34,7 @@ static cm_err say(const struct cm_feeds *f, const char *dir, const struct cm_com
 static cm_err load(struct cm_feeds *f, const char *dir, const struct cm_common *common, struct cm_error *err)
 {
     cm_signals_catch();
-    CM_TRY(cm_feeds_start(f, dir, common->quiet, err));
+    CM_TRY(cm_feeds_start(f, dir, err));
     CM_TRY(cm_feeds_finish(f, true, err));
     return say(f, dir, common, err);
 }
@@ -43,9 +43,11 @@ static cm_err run(const void *opts_void, const struct cm_strs *operands, const s
                   struct cm_error *err)
 {
     const struct opts *opts = opts_void;
+    struct cm_feeds_opts feeds = opts->feeds;
     struct cm_feeds *f = NULL;
 
-    CM_TRY(cm_feeds_open(&opts->feeds, &f, err));
+    feeds.quiet = common->quiet;
+    CM_TRY(cm_feeds_open(&feeds, &f, err));
     if (f == NULL)
         CM_FAIL(err, CM_E_USAGE, "load: say where to: --to sqlite:FILE or --to postgresql://…");
     const cm_err rc = load(f, operands->item[0], common, err);

@@ -94,15 +94,16 @@ static void defaults(void *opts)
 static cm_err run(const void *opts, const struct cm_strs *operands, const struct cm_common *common,
                   struct cm_error *err)
 {
-    const struct cm_mint_opts *o = opts;
+    struct cm_mint_opts o = *(const struct cm_mint_opts *) opts;
     struct cm_minting m = { .common = common };
 
     (void) operands;
     /* Modes are passed exactly; this mask leaves 0644, 0600, 0755 and 0700 alone. */
     (void) umask(022);
-    cm_err rc = cm_mint_plan_open(o, NULL, &m.plan, err);
+    o.feeds.quiet = common->quiet;
+    cm_err rc = cm_mint_plan_open(&o, NULL, &m.plan, err);
     if (rc == CM_OK)
-        rc = o->explain ? cm_explain(&m.plan, common, err) : cm_minting_begin(&m, err);
+        rc = o.explain ? cm_explain(&m.plan, common, err) : cm_minting_begin(&m, err);
     cm_minting_close(&m);
     return rc;
 }

@@ -1,4 +1,5 @@
 #include "cli/cmd.h"
+#include "cli/dbwait.h"
 #include "cli/identity.h"
 #include "cli/msg.h"
 
@@ -45,10 +46,12 @@ static cm_err run(const void *opts_void, const struct cm_strs *operands, const s
     const struct opts *o = opts_void;
     enum cm_report what = CM_REPORT_USED;
     struct cm_identity id = { 0 };
+    struct cm_dbwait waiting = { .quiet = common->quiet };
+    const struct cm_db_wait wait = cm_dbwait(&waiting, CM_DB_WAIT_MS);
     struct cm_db *db = NULL;
 
     CM_TRY(check(o, &what, err));
-    CM_TRY(cm_db_open_used(o->to, "--to", CM_DB_WAIT_MS, &db, err));
+    CM_TRY(cm_db_open_used(o->to, "--to", &wait, &db, err));
     cm_err rc = cm_report(db, operands->item[0], what, o->station, o->note, &id, err);
     cm_db_close(db);
     if (rc == CM_OK && common->json)

@@ -1,5 +1,6 @@
 #include "cli/feeds.h"
 
+#include "cli/dbwait.h"
 #include "cli/msg.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
@@ -21,6 +22,7 @@ struct feed {
     struct cm_follower *follower;
     struct cm_follower_state state; /* as it was last seen */
     bool told;                      /* that it is away */
+    struct cm_dbwait waiting;
 };
 
 struct cm_feeds {
@@ -38,9 +40,13 @@ struct cm_feeds {
 };
 
 /* For the locks of others. */
-static unsigned wait_ms(void)
+static struct cm_db_wait how_to_wait(const struct cm_feeds *f, struct feed *feed)
 {
-    return (unsigned) CM_TUNE("db_wait_ms", CM_DB_WAIT_MS);
+    const unsigned patience = f->opts->db_wait * 1000;
+    const uint64_t ms = CM_TUNE("db_wait_ms", patience < CM_DB_WAIT_MS ? patience : CM_DB_WAIT_MS);
+
+    feed->waiting.quiet = f->quiet;
+    return cm_dbwait(&feed->waiting, (unsigned) ms);
 }
 
 static bool is_none(const struct cm_strs *to)
@@ -84,6 +90,7 @@ cm_err cm_feeds_open(const struct cm_feeds_opts *opts, struct cm_feeds **out, st
     if (f == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the databases");
     f->opts = opts;
+    f->quiet = opts->quiet;
     cm_err rc = CM_OK;
     for (size_t i = 0; rc == CM_OK && i < opts->to.count; i++)
         rc = take_url(f, opts->to.item[i], err);
@@ -139,8 +146,9 @@ static cm_err failed(const struct cm_feeds *f, struct feed *feed, cm_err rc, boo
 static cm_err connect_one(struct cm_feeds *f, struct feed *feed, struct cm_error *err)
 {
     uint64_t from = 0;
+    const struct cm_db_wait wait = how_to_wait(f, feed);
     bool away = false;
-    cm_err rc = cm_db_open(feed->url, option, wait_ms(), &feed->db, &away, err);
+    cm_err rc = cm_db_open(feed->url, option, &wait, &feed->db, &away, err);
 
     if (rc == CM_OK) {
         rc = cm_db_has_others(feed->db, f->run_id, f->ca_certificate_id, &feed->others, &from, err);
@@ -202,22 +210,21 @@ static void look(struct cm_feeds *f, struct feed *feed, int ms)
     feed->told = away;
 }
 
-cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err)
+cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, struct cm_error *err)
 {
     if (f == NULL)
         return CM_OK;
     (void) snprintf(f->dir, sizeof f->dir, "%s", dir);
-    f->quiet = quiet;
     for (size_t i = 0; i < cm_feeds_count(f); i++) {
         struct feed *feed = &f->feed[i];
         const struct cm_follower_conf conf = { .url = feed->url,
                                                .option = option,
-                                               .wait_ms = wait_ms(),
+                                               .wait = how_to_wait(f, feed),
                                                .patience_ms = f->opts->db_wait * 1000,
                                                .dir = dir,
                                                .db = feed->db,
                                                .away = feed->away ? &feed->state.why : NULL };
-        if (feed->db != NULL && cm_db_is_new(feed->db) && !quiet)
+        if (feed->db != NULL && cm_db_is_new(feed->db) && !f->quiet)
             cm_msg_note("made the database %s", cm_db_name(feed->db));
         feed->db = NULL;
         CM_TRY(cm_follower_open(&conf, &feed->follower, err));
@@ -302,8 +309,9 @@ static json_t *databases(const struct cm_feeds *f)
     json_t *all = json_array();
 
     for (size_t i = 0; all != NULL && i < cm_feeds_count(f); i++)
-        if (json_array_append_new(all, json_pack("{s:s s:I}", "to", f->feed[i].public, "rows",
-                                                 (json_int_t) f->feed[i].state.at.rows)) != 0) {
+        if (json_array_append_new(all, json_pack("{s:s s:I s:I}", "to", f->feed[i].public, "rows",
+                                                 (json_int_t) f->feed[i].state.at.rows, "loaded",
+                                                 (json_int_t) f->feed[i].state.loaded)) != 0) {
             json_decref(all);
             all = NULL;
         }
@@ -320,10 +328,13 @@ json_t *cm_feeds_tell(const struct cm_feeds *f, json_t *all)
 
 void cm_feeds_print(const struct cm_feeds *f)
 {
-    for (size_t i = 0; i < cm_feeds_count(f); i++)
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        const struct cm_follower_state *const s = &f->feed[i].state;
         if (f->feed[i].follower != NULL)
-            (void) printf("  %s: %llu rows\n", cm_follower_name(f->feed[i].follower),
-                          (ull) f->feed[i].state.at.rows);
+            (void) printf("  %s: %llu row%s loaded, %llu %s there\n", cm_follower_name(f->feed[i].follower),
+                          (ull) s->loaded, s->loaded == 1 ? "" : "s", (ull) (s->at.rows - s->loaded),
+                          s->at.rows - s->loaded == 1 ? "was" : "were");
+    }
 }
 
 void cm_feeds_close(struct cm_feeds *f)

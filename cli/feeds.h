@@ -22,7 +22,8 @@ enum {
 /* Its options: --to, --db-wait. */
 struct cm_feeds_opts {
     struct cm_strs to;
-    uint32_t db_wait; /* seconds, once the fleet is done */
+    uint32_t db_wait; /* seconds: for a lock, and for what is away once the fleet is done */
+    bool quiet;       /* no notes: --quiet, which the command puts here */
 };
 
 /* clang-format off */
@@ -31,7 +32,7 @@ struct cm_feeds_opts {
     { "to", CM_ARG_STRS, (at) + offsetof(struct cm_feeds_opts, to), 0, 0, NULL, "URL", \
       "sqlite:FILE or postgresql://…: gets the rows and certificates; may be repeated; none" }, \
     { "db-wait", CM_ARG_U32, (at) + offsetof(struct cm_feeds_opts, db_wait), 1, 86400, NULL, "SECONDS", \
-      "patience with a database that is away, once the fleet is done; 60" }
+      "patience with a database that is locked, or away once the fleet is done; 60" }
 /* clang-format on */
 
 struct cm_feeds;
@@ -55,14 +56,14 @@ CM_MUST_CHECK cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct 
 CM_MUST_CHECK cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err); /* that was the last */
 
 /* The fleet in dir is open for loading; what it has committed so far is loaded at once. */
-CM_MUST_CHECK cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, bool quiet, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_feeds_start(struct cm_feeds *f, const char *dir, struct cm_error *err);
 /* It has committed so many octets of its manifest. */
 void cm_feeds_upto(struct cm_feeds *f, uint64_t manifest_bytes);
 /* No more will come. The first failure is the result; each other one is told. A signal ends the waiting for
  * what is away; and, with stop, the loading too: CM_E_CLOSED. */
 CM_MUST_CHECK cm_err cm_feeds_finish(struct cm_feeds *f, bool stop, struct cm_error *err);
-/* Adds "databases", [{"to":…,"rows":N}], to a result, where there are any. NULL: no memory, and all is
- * dropped; NULL is accepted. */
+/* Adds "databases", [{"to":…,"rows":N,"loaded":N}] (there, and of these brought now), to a result, where
+ * there are any. NULL: no memory, and all is dropped; NULL is accepted. */
 struct json_t *cm_feeds_tell(const struct cm_feeds *f, struct json_t *all);
 void cm_feeds_print(const struct cm_feeds *f); /* a line for each on stdout */
 void cm_feeds_close(struct cm_feeds *f);

@@ -186,7 +186,7 @@ static cm_err open_new(struct cm_minting *m, struct cm_error *err)
     CM_TRY(open_sinks(m, err));
     CM_TRY(reserve_ids(m, err));
     CM_TRY(cm_journal_attempt(m->journal, "mint", NULL, err));
-    return cm_feeds_start(m->plan.feeds, m->dir.path, m->common->quiet, err);
+    return cm_feeds_start(m->plan.feeds, m->dir.path, err);
 }
 
 /* Is there, or was there, a reissue or repair? Also one that was killed before it had said whom. */
@@ -464,7 +464,7 @@ cm_err cm_minting_continue(struct cm_minting *m, const struct cm_journal_state *
     if (rc == CM_OK)
         rc = supersede(m, err);
     if (rc == CM_OK) /* it sees what supersedes what */
-        rc = cm_feeds_start(m->plan.feeds, m->dir.path, m->common->quiet, err);
+        rc = cm_feeds_start(m->plan.feeds, m->dir.path, err);
     if (rc == CM_OK) {
         cm_minting_notices(m, durable(m));
         rc = rest ? run_pipeline(m, err) : complete(m, err);

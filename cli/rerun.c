@@ -73,6 +73,7 @@ cm_err cm_rerun_options(struct cm_rerun *r, const struct cm_rerun_opts *with, st
 {
     CM_TRY(cm_request_options(r->state.run, &r->o, err));
     override(with, &r->o);
+    r->o.feeds.quiet = r->m.common->quiet;
     r->o.out = r->m.dir.path;
     return take_databases(&with->feeds.to, &r->o.feeds.to, err);
 }
@@ -131,7 +132,7 @@ cm_err cm_rerun_feed(struct cm_rerun *r, const struct cm_rerun_opts *with, struc
 
     CM_TRY(cm_rerun_options(r, with, err));
     CM_TRY(cm_feeds_open(&r->o.feeds, &f, err));
-    cm_err rc = cm_feeds_start(f, r->m.dir.path, r->m.common->quiet, err);
+    cm_err rc = cm_feeds_start(f, r->m.dir.path, err);
     if (rc != CM_OK)
         cm_feeds_offer(err);
     else

@@ -36,7 +36,7 @@ struct cm_rerun_opts {
     { "to", CM_ARG_STRS, CM_RERUN_AT(in, feeds.to), 0, 0, NULL, "URL", \
       "databases instead of those of the run, or with a password if they need one; none; as it was" }, \
     { "db-wait", CM_ARG_U32, CM_RERUN_AT(in, feeds.db_wait), 1, 86400, NULL, "SECONDS", \
-      "patience with a database that is away, once the fleet is done; as it was" }, \
+      "patience with a database that is locked, or away once the fleet is done; as it was" }, \
     { "max-signatures", CM_ARG_U64, CM_RERUN_AT(in, max_signatures), 1, INT64_MAX, NULL, "N", \
       "how many certificates the CA may sign for this run in all; as it was" }
 /* clang-format on */

@@ -5,14 +5,19 @@ static const struct cm_db_ops *const kinds[CM_DB_KINDS] = {
     [CM_DB_POSTGRESQL] = &cm_db_pg_ops,
 };
 
-cm_err cm_db_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
-                  struct cm_error *err)
+cm_err cm_db_open(const char *url, const char *option, const struct cm_db_wait *wait, struct cm_db **out,
+                  bool *away, struct cm_error *err)
 {
     enum cm_db_kind kind = CM_DB_SQLITE;
 
     *away = false;
     CM_TRY(cm_db_url_kind(url, option, &kind, err));
-    return kinds[kind]->open(url, option, wait_ms, out, away, err);
+    return kinds[kind]->open(url, option, wait, out, away, err);
+}
+
+void cm_db_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
+{
+    d->ops->wait_with(d, wait);
 }
 
 void cm_db_close(struct cm_db *d)

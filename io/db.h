@@ -66,8 +66,10 @@ struct cm_db_holder {
 /* Opens the database, making the file where there is none and the tables where they are missing, and bringing
  * an older schema up to date. option: what messages about the URL begin with. away: after a failure,
  * whether it can't be reached or somebody has it locked: trying again may help. */
-CM_MUST_CHECK cm_err cm_db_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
-                                bool *away, struct cm_error *err);
+CM_MUST_CHECK cm_err cm_db_open(const char *url, const char *option, const struct cm_db_wait *wait,
+                                struct cm_db **out, bool *away, struct cm_error *err);
+/* From now on, as another thread that takes it over wants it. */
+void cm_db_wait_with(struct cm_db *d, const struct cm_db_wait *wait);
 void cm_db_close(struct cm_db *d);             /* NULL accepted; what was not committed is undone */
 bool cm_db_is_new(const struct cm_db *d);      /* this open made its tables */
 const char *cm_db_name(const struct cm_db *d); /* what messages call it */

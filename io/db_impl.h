@@ -13,8 +13,9 @@ struct cm_db_look {
 };
 
 struct cm_db_ops {
-    cm_err (*open)(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
-                   struct cm_error *err);
+    cm_err (*open)(const char *url, const char *option, const struct cm_db_wait *wait, struct cm_db **out,
+                   bool *away, struct cm_error *err);
+    void (*wait_with)(struct cm_db *d, const struct cm_db_wait *wait);
     /* Asked right after a failure. */
     bool (*is_away)(const struct cm_db *d);
     bool (*is_doubled)(const struct cm_db *d);

@@ -84,8 +84,8 @@ static bool pg_is_doubled(const struct cm_db *d)
     return ((const struct pg_db *) d)->pg.doubled;
 }
 
-static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out, bool *away,
-                      struct cm_error *err)
+static cm_err pg_open(const char *url, const char *option, const struct cm_db_wait *wait, struct cm_db **out,
+                      bool *away, struct cm_error *err)
 {
     struct pg_db *s = calloc(1, sizeof *s);
 
@@ -94,7 +94,7 @@ static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, str
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the database");
     s->base.ops = &cm_db_pg_ops;
     s->pg.noun = "database";
-    s->pg.wait_ms = wait_ms;
+    s->pg.wait_ms = wait->ms;
     s->w = cm_writer(s->buf, sizeof s->buf);
     cm_err rc = cm_pg_open(&s->pg, url, err);
     *away = rc == CM_E_DB && s->pg.in_the_way;
@@ -109,6 +109,11 @@ static cm_err pg_open(const char *url, const char *option, unsigned wait_ms, str
     }
     *out = &s->base;
     return CM_OK;
+}
+
+static void pg_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
+{
+    cm_db_pg_of(d)->pg.wait_ms = wait->ms;
 }
 
 /* Who looks is about to load: without the rights for that it ends here, before a first key. */
@@ -466,6 +471,7 @@ static cm_err pg_index(struct cm_db *d, struct cm_error *err)
 
 const struct cm_db_ops cm_db_pg_ops = {
     .open = pg_open,
+    .wait_with = pg_wait_with,
     .is_away = pg_is_away,
     .is_doubled = pg_is_doubled,
     .look = pg_look,

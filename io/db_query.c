@@ -35,14 +35,14 @@ static cm_err must_be_used(struct cm_db *d, struct cm_error *err)
     return indexed ? CM_OK : cm_db_index(d, err);
 }
 
-cm_err cm_db_open_used(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
+cm_err cm_db_open_used(const char *url, const char *option, const struct cm_db_wait *wait, struct cm_db **out,
                        struct cm_error *err)
 {
     struct cm_db *d = NULL;
     bool away = false;
 
     CM_TRY(must_exist(url, option, err));
-    CM_TRY(cm_db_open(url, option, wait_ms, &d, &away, err));
+    CM_TRY(cm_db_open(url, option, wait, &d, &away, err));
     const cm_err rc = must_be_used(d, err);
     if (rc != CM_OK)
         cm_db_close(d);

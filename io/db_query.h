@@ -34,7 +34,7 @@ struct cm_db_answer {
 
 /* Like cm_db_open, but what is not there is not made: CM_E_INPUT. Makes the indexes where a first load has
  * not ended: without them nothing is kept apart. */
-CM_MUST_CHECK cm_err cm_db_open_used(const char *url, const char *option, unsigned wait_ms,
+CM_MUST_CHECK cm_err cm_db_open_used(const char *url, const char *option, const struct cm_db_wait *wait,
                                      struct cm_db **out, struct cm_error *err);
 const struct cm_db_words *cm_db_words(const struct cm_db *d);
 CM_MUST_CHECK cm_err cm_db_transact(struct cm_db *d, struct cm_error *err);

@@ -115,8 +115,8 @@ static bool sqlite_is_doubled(const struct cm_db *d)
     return sqlite3_extended_errcode(((const struct sqlite_db *) d)->sql.db) == SQLITE_CONSTRAINT_UNIQUE;
 }
 
-static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms, struct cm_db **out,
-                          bool *away, struct cm_error *err)
+static cm_err sqlite_open(const char *url, const char *option, const struct cm_db_wait *wait,
+                          struct cm_db **out, bool *away, struct cm_error *err)
 {
     char whole[CM_DB_URL_MAX];
 
@@ -126,8 +126,8 @@ static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms,
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the database");
     s->base.ops = &cm_db_sqlite_ops;
     (void) snprintf(s->base.name, sizeof s->base.name, "%s", url);
-    s->sql = (struct cm_sqlite) { .noun = "database", .name = s->base.name };
-    cm_err rc = cm_sqlite_open(&s->sql, whole, 0600, wait_ms, err);
+    s->sql = (struct cm_sqlite) { .noun = "database", .name = s->base.name, .wait = *wait };
+    cm_err rc = cm_sqlite_open(&s->sql, whole, 0600, err);
     if (rc == CM_OK)
         rc = set_up(s, err);
     *away = rc == CM_E_DB && sqlite_is_away(&s->base);
@@ -137,6 +137,11 @@ static cm_err sqlite_open(const char *url, const char *option, unsigned wait_ms,
     }
     *out = &s->base;
     return CM_OK;
+}
+
+static void sqlite_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
+{
+    cm_db_sqlite_of(d)->sql.wait = *wait;
 }
 
 static cm_err sqlite_look(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
@@ -347,6 +352,7 @@ static cm_err sqlite_index(struct cm_db *d, struct cm_error *err)
 
 const struct cm_db_ops cm_db_sqlite_ops = {
     .open = sqlite_open,
+    .wait_with = sqlite_wait_with,
     .is_away = sqlite_is_away,
     .is_doubled = sqlite_is_doubled,
     .look = sqlite_look,

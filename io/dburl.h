@@ -3,6 +3,7 @@
 
 #include "engine/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* dburl.h - the URLs of databases: sqlite:FILE and postgresql://…, for the ledger and
@@ -17,8 +18,18 @@
 enum cm_db_kind { CM_DB_SQLITE, CM_DB_POSTGRESQL, CM_DB_KINDS };
 
 enum {
-    CM_DB_URL_MAX = 2048, /* octets of an URL, and of what public gives */
-    CM_DB_WAIT_MS = 60000 /* the usual wait for others */
+    CM_DB_URL_MAX = 2048,  /* octets of an URL, and of what public gives */
+    CM_DB_WAIT_MS = 60000, /* the usual wait for others */
+    CM_DB_TELL_MS = 1000   /* from then on a person should be told what is waited for */
+};
+
+/* How to wait for what others have locked. */
+struct cm_db_wait {
+    unsigned ms; /* at most so long for one lock */
+    /* SQLite: called time and again meanwhile, by whoever waits; false: no longer. NULL: in silence.
+     * name: what messages call the database. PostgreSQL waits in the server. */
+    bool (*more)(void *arg, const char *name, unsigned waited_ms);
+    void *arg;
 };
 
 /* CM_E_USAGE: no such kind, or too long. */

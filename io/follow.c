@@ -43,9 +43,33 @@ static bool note_progress(void *arg, const struct cm_db_cursor *at)
 
     (void) pthread_mutex_lock(&f->lock);
     f->state.at = *at;
+    f->state.loaded = cm_loader_loaded(f->loader);
     f->state.away = false;
     f->progress_ns = now_ns();
     const bool more = !f->stop;
+    (void) pthread_mutex_unlock(&f->lock);
+    return more;
+}
+
+/* Is it time to leave a database alone? Under the lock. */
+static bool is_long_enough(const struct cm_follower *f)
+{
+    return f->give_up || (f->last && now_ns() - f->progress_ns >= (uint64_t) f->patience_ms * 1000000u);
+}
+
+/* Another process has the database locked. */
+static bool wait_on(void *arg, const char *name, unsigned waited_ms)
+{
+    struct cm_follower *f = arg;
+
+    (void) pthread_mutex_lock(&f->lock);
+    if (waited_ms >= CM_DB_TELL_MS && !f->state.away) {
+        f->state.away = true;
+        f->state.why = (struct cm_error) { 0 };
+        (void) cm_fail(&f->state.why, CM_E_DB, CM_HERE, "the database %.160s: another process has it locked",
+                       name);
+    }
+    const bool more = !is_long_enough(f);
     (void) pthread_mutex_unlock(&f->lock);
     return more;
 }
@@ -74,8 +98,7 @@ static bool pause_a_while(struct cm_follower *f, unsigned *pause_ms, const struc
     const bool last_before = f->last;
     while (waited != ETIMEDOUT && !f->give_up && f->last == last_before)
         waited = pthread_cond_timedwait(&f->changed, &f->lock, &until);
-    const bool long_enough =
-        f->give_up || (f->last && now_ns() - f->progress_ns >= (uint64_t) f->patience_ms * 1000000u);
+    const bool long_enough = is_long_enough(f);
     (void) pthread_mutex_unlock(&f->lock);
     return !long_enough;
 }
@@ -170,11 +193,12 @@ static cm_err open_follower(struct cm_follower *f, const struct cm_follower_conf
     f->committed = cm_fleet_manifest_bytes(f->fleet);
     const struct cm_loader_conf loader = { .url = conf->url,
                                            .option = conf->option,
-                                           .wait_ms = conf->wait_ms,
+                                           .wait = conf->wait,
                                            .fleet = f->fleet,
                                            .db = db,
                                            .later = conf->away != NULL };
     CM_TRY(cm_loader_open(&loader, &f->loader, err));
+    cm_loader_wait_with(f->loader, &(const struct cm_db_wait) { conf->wait.ms, wait_on, f });
     (void) snprintf(f->name, sizeof f->name, "%s", cm_loader_name(f->loader));
     if (conf->away != NULL) {
         f->state.away = true;

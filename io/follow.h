@@ -16,9 +16,9 @@
 struct cm_follower;
 
 struct cm_follower_conf {
-    const char *url;    /* of the database; borrowed */
-    const char *option; /* what messages about it begin with */
-    unsigned wait_ms;   /* for others' locks */
+    const char *url;        /* of the database; borrowed */
+    const char *option;     /* what messages about it begin with */
+    struct cm_db_wait wait; /* for others' locks; `more` is for open, later state.away says that it waits */
     unsigned patience_ms;
     const char *dir;  /* of the fleet */
     struct cm_db *db; /* a connection that is there already: the follower's from now on, also after a failure.
@@ -41,6 +41,7 @@ void cm_follower_stop(struct cm_follower *f);
 
 struct cm_follower_state {
     struct cm_db_cursor at;  /* in the database */
+    uint64_t loaded;         /* rows of those there that this follower brought */
     uint64_t manifest_bytes; /* committed by the fleet */
     bool away;               /* it does not answer; `why` says so */
     bool ended;              /* the thread is through, with this result */

@@ -128,8 +128,8 @@ static cm_err sqlite_open(const char *url, unsigned wait_ms, struct cm_ledger **
     s->base.ops = &cm_ledger_sqlite_ops;
     s->base.wait_ms = wait_ms;
     (void) snprintf(s->base.name, sizeof s->base.name, "%s", url);
-    s->sql = (struct cm_sqlite) { .noun = "ledger", .name = s->base.name };
-    cm_err rc = cm_sqlite_open(&s->sql, whole, 0600, wait_ms, err);
+    s->sql = (struct cm_sqlite) { .noun = "ledger", .name = s->base.name, .wait = { .ms = wait_ms } };
+    cm_err rc = cm_sqlite_open(&s->sql, whole, 0600, err);
     if (rc == CM_OK)
         rc = set_up(s, err);
     if (rc != CM_OK) {

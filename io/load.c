@@ -25,6 +25,7 @@ struct cm_loader {
     struct cm_db *db;
     char name[160];
     struct cm_db_cursor at;
+    uint64_t loaded;   /* rows that this loader committed */
     bool entered;      /* the run is there, and its ids are nobody else's */
     uint64_t rows_max; /* of a transaction */
     bool lost;         /* the connection could not be made anew */
@@ -285,6 +286,7 @@ static cm_err load_some(struct cm_loader *l, struct cm_error *err)
     CM_POINT("db.put");
     CM_TRY(cm_db_commit(l->db, &at, err));
     CM_POINT("db.committed");
+    l->loaded += at.rows - l->at.rows;
     l->at = at;
     return CM_OK;
 }
@@ -394,7 +396,7 @@ static cm_err open_db(struct cm_loader *l, struct cm_error *err)
     l->db = l->conf.db;
     l->conf.db = NULL;
     if (l->db == NULL)
-        CM_TRY(cm_db_open(l->conf.url, l->conf.option, l->conf.wait_ms, &l->db, &away, err));
+        CM_TRY(cm_db_open(l->conf.url, l->conf.option, &l->conf.wait, &l->db, &away, err));
     (void) snprintf(l->name, sizeof l->name, "%s", cm_db_name(l->db));
     return CM_OK;
 }
@@ -460,6 +462,13 @@ bool cm_loader_is_away(const struct cm_loader *l)
     return l->lost || cm_db_is_away(l->db);
 }
 
+void cm_loader_wait_with(struct cm_loader *l, const struct cm_db_wait *wait)
+{
+    l->conf.wait = *wait;
+    if (l->db != NULL)
+        cm_db_wait_with(l->db, wait);
+}
+
 cm_err cm_loader_reopen(struct cm_loader *l, struct cm_error *err)
 {
     cm_db_close(l->db);
@@ -469,6 +478,11 @@ cm_err cm_loader_reopen(struct cm_loader *l, struct cm_error *err)
     CM_TRY(open_db(l, err));
     l->lost = false;
     return CM_OK;
+}
+
+uint64_t cm_loader_loaded(const struct cm_loader *l)
+{
+    return l->loaded;
 }
 
 struct cm_db_cursor cm_loader_at(const struct cm_loader *l)

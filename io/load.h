@@ -26,7 +26,7 @@ struct cm_loader;
 struct cm_loader_conf {
     const char *url;        /* of the database; borrowed */
     const char *option;     /* what messages about it begin with */
-    unsigned wait_ms;       /* for others' locks */
+    struct cm_db_wait wait; /* for others' locks */
     struct cm_fleet *fleet; /* borrowed; it may grow between the calls */
     struct cm_db *db; /* a connection that is there already: the loader's from now on; NULL: it makes one */
     bool later;       /* without db: run makes it, for the database was away just now */
@@ -46,12 +46,15 @@ CM_MUST_CHECK cm_err cm_loader_run(struct cm_loader *l, cm_loader_more *more, vo
 /* The end of a load: the indexes, where they are not there yet. */
 CM_MUST_CHECK cm_err cm_loader_finish(struct cm_loader *l, struct cm_error *err);
 
+/* From now on, as another thread that takes it over wants it. */
+void cm_loader_wait_with(struct cm_loader *l, const struct cm_db_wait *wait);
 /* After a failure: may the same succeed later, over a new connection? */
 bool cm_loader_is_away(const struct cm_loader *l);
 /* A new connection in the place of the old one. */
 CM_MUST_CHECK cm_err cm_loader_reopen(struct cm_loader *l, struct cm_error *err);
 /* Where the database is, as far as this loader knows. */
 struct cm_db_cursor cm_loader_at(const struct cm_loader *l);
+uint64_t cm_loader_loaded(const struct cm_loader *l);  /* rows that it committed itself */
 const char *cm_loader_name(const struct cm_loader *l); /* of the database, for messages */
 
 #endif

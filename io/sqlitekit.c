@@ -1,11 +1,11 @@
 #include "io/sqlitekit.h"
 
-#include "io/dburl.h"
 #include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *advice(int code)
@@ -130,8 +130,33 @@ static cm_err make_file(const struct cm_sqlite *s, const char *path, mode_t mode
     return rc;
 }
 
-cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, unsigned wait_ms,
-                      struct cm_error *err)
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
+}
+
+/* SQLite's busy handler; round: 0 for a lock that was not waited for yet. */
+static int wait_a_while(void *arg, int round)
+{
+    enum { PAUSE_MS = 100 };
+    struct cm_sqlite *s = arg;
+    unsigned pause = round < 10 ? 1u << (round / 2) : PAUSE_MS;
+
+    if (round == 0)
+        s->busy_since_ms = now_ms();
+    const unsigned waited = (unsigned) (now_ms() - s->busy_since_ms);
+    if (waited >= s->wait.ms || (s->wait.more != NULL && !s->wait.more(s->wait.arg, s->name, waited)))
+        return 0;
+    if (pause > s->wait.ms - waited)
+        pause = s->wait.ms - waited;
+    (void) sqlite3_sleep((int) pause);
+    return 1;
+}
+
+cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, struct cm_error *err)
 {
     const char *path = public + strlen(CM_SQLITE_SCHEME);
 
@@ -141,7 +166,7 @@ cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, unsi
             CM_FAIL(err, CM_E_NOMEM, "out of memory for the %s", s->noun);
         return cm_sqlite_fail(s, "open it", err);
     }
-    (void) sqlite3_busy_timeout(s->db, (int) wait_ms);
+    (void) sqlite3_busy_handler(s->db, wait_a_while, s);
     return CM_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "engine/bytes.h"
 #include "engine/err.h"
+#include "io/dburl.h"
 
 #include <sqlite3.h>
 #include <sys/types.h>
@@ -16,8 +17,10 @@
 
 struct cm_sqlite {
     sqlite3 *db;
-    const char *noun; /* "ledger" */
-    const char *name; /* what messages call it; borrowed */
+    const char *noun;       /* "ledger" */
+    const char *name;       /* what messages call it; borrowed */
+    struct cm_db_wait wait; /* for the locks of others; may be changed between calls */
+    uint64_t busy_since_ms; /* the kit's own */
 };
 
 /* "sqlite:FILE" with an absolute path, which keeps SQLite from seeing anything but a file name in it
@@ -25,8 +28,9 @@ struct cm_sqlite {
 CM_MUST_CHECK cm_err cm_sqlite_url_public(const char *url, const char *option, char *out, size_t cap,
                                           struct cm_error *err);
 /* Makes the file where it is missing, with exactly this mode, its name durable; then opens it to be written,
- * waiting up to wait_ms for others. public: as above. After a failure close takes what is there. */
-CM_MUST_CHECK cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, unsigned wait_ms,
+ * waiting for others as s->wait says: so *s stays where it is. public: as above. After a failure close takes
+ * what is there. */
+CM_MUST_CHECK cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode,
                                     struct cm_error *err);
 void cm_sqlite_close(struct cm_sqlite *s);
 /* CM_E_DB when it can't be written. */

@@ -9,6 +9,7 @@ CM_CLAIMS=N: identities for the eight stations; CM_CLAIM_KILLS=N: claims that ar
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -389,6 +390,18 @@ def files(kind):
     kit.check(state(db, one) == before, "another claim was touched")
 
 
+def purged(kind):
+    """--fleet of an identity whose key was purged: it can't be had again."""
+    fleet = f"purged-{kind.name}"
+    shutil.copytree("labels-b", fleet)
+    kit.must([kit.CERTMILL, "purge-keys", "--quiet", fleet, "--yes"])
+    db = loaded(kind, fleet)
+    for more in ([], ["--request-id", "p"]):
+        r = claim(db, "A", "--fleet", fleet, "--out", f"got-{fleet}", *more)
+        expect(r, 2, "its key was purged", "report it scrapped")
+        kit.check(b"again" not in r.err and not os.listdir(f"got-{fleet}"), r)
+
+
 def no_indexes(kind):
     """A first load that has not ended: claims make the indexes."""
     db = loaded(kind, "labels-a")
@@ -566,11 +579,13 @@ def locked_file():
     holder.execute("BEGIN IMMEDIATE")
     p = subprocess.Popen([kit.CERTMILL, "claim", "--from", db.url, "--station", "A", "--json"], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE)
-    time.sleep(1)
+    time.sleep(3)
     kit.check(p.poll() is None, "it did not wait for the lock")
     holder.execute("ROLLBACK")
     holder.close()
-    kit.check(json.loads(p.communicate(timeout=kit.PATIENCE)[0])["device_id"], "after the lock")
+    out, said = p.communicate(timeout=kit.PATIENCE)
+    kit.check(json.loads(out)["device_id"], "after the lock")
+    kit.check(f"waiting for the database {db.url}: another process has it locked" in said.decode(), "told:", said)
 
 
 def fleets():
@@ -592,7 +607,7 @@ def main():
     if Base.server is not None:
         kinds.append(Base)
     for kind in kinds:
-        for test in (refusals, filters, leases, late, transitions, returned, requests, reworked, two_authorities, files,
+        for test in (refusals, filters, leases, late, transitions, returned, requests, reworked, two_authorities, files, purged,
                      no_indexes, import_status, killed_before_print, the_same_at_once, killed_anywhere, all_at_once):
             kit.say(kind.name, test.__name__)
             test(kind)

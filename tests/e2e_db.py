@@ -7,6 +7,7 @@ load; then a resume or a load, after which database, manifest and segments must 
 Choices come from a printed seed. CM_DB_DEVICES: size of the large fleet; CM_DB_FAULTS: faults per database."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -93,7 +94,11 @@ def large():
         agree(b, "large", what="large")
         before = b.dump()
         kit.check("PRIVATE KEY" not in repr(before), b.name, "has a private key")
-        ok(kit.mill("load", "large", "--to", b.url, "--json"), "loading once more")
+        r = ok(kit.mill("load", "large", "--to", b.url, "--json"), "loading once more")
+        one = json.loads(r.out)["databases"][0]
+        kit.check((one["rows"], one["loaded"]) == (DEVICES, 0), one)
+        r = ok(kit.mill("load", "large", "--to", b.url), "and again")
+        kit.check(f": 0 rows loaded, {DEVICES} were there\n".encode() in r.out, r)
         kit.check(b.dump() == before, b.name, "loading once more changed something")
     for name in ("journal", "run.json"):
         with open(f"large/{name}", encoding="utf-8") as f:
@@ -263,6 +268,16 @@ def locked():
     db.execute("BEGIN EXCLUSIVE")
     refused(mill("load", "shape-tree", "--to", b.url, "--db-wait", "1", plan="tune db_wait_ms 200"), 3, "locked",
             "another process has it")
+    for args in (["load", "shape-tree", "--to", b.url], small("locked-2", *feeds(b))):
+        since = time.monotonic()
+        refused(quiet(kit.mill(*args[:-2], "--db-wait", "2", *args[-2:])), 3, "another process has it")
+        kit.check(2 <= time.monotonic() - since < 10, args[0], "--db-wait 2 took", time.monotonic() - since)
+    db.execute("ROLLBACK")
+    db.execute("BEGIN IMMEDIATE")  # which may be read, and not written
+    since = time.monotonic()
+    refused(quiet(kit.mill("load", "shape-tree", "--to", b.url, "--db-wait", "2")), 3,
+            f"{b.url}: another process has it locked: trying again", "another process has it; try")
+    kit.check(2 <= time.monotonic() - since < 10, "a writer: --db-wait 2 took", time.monotonic() - since)
     db.execute("ROLLBACK")
     going = run.Followed([str(a) for a in small("locked", *feeds(b), "--db-wait", "1")],
                          f"{BOUNDS};tune db_wait_ms 200;stall point@journal.write 1 60000")

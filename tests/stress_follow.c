@@ -28,6 +28,7 @@ static void mint(void)
     o.batch = 10;
     o.workers = 2;
     o.plaintext_keys = true;
+    o.feeds.db_wait = 20;
     o.feeds.to = (struct cm_strs) { .item = to, .count = 2 };
     CM_ASSERT(cm_mint_plan_open(&o, NULL, &m.plan, &err) == CM_OK);
     m.plan.pipeline.commit.devices = COMMIT;
@@ -41,7 +42,7 @@ static void mint(void)
 static struct cm_follower *follow(const char *to)
 {
     const struct cm_follower_conf conf = {
-        .url = to, .option = "--to", .wait_ms = 20000, .patience_ms = 20000, .dir = out
+        .url = to, .option = "--to", .wait = { .ms = 20000 }, .patience_ms = 20000, .dir = out
     };
     struct cm_follower *f = NULL;
     struct cm_error err = { 0 };

@@ -17,6 +17,8 @@ static char path[200], url[220];
 static struct cm_error err;
 static bool away;
 
+static const struct cm_db_wait a_moment = { .ms = 200 };
+
 static void setup(void)
 {
     t_place_open(&place);
@@ -33,7 +35,7 @@ static struct cm_db *open_db(void)
 {
     struct cm_db *d = NULL;
 
-    cr_assert_eq(cm_db_open(url, "--to", 200, &d, &away, &err), CM_OK, "%s", err.what);
+    cr_assert_eq(cm_db_open(url, "--to", &a_moment, &d, &away, &err), CM_OK, "%s", err.what);
     return d;
 }
 
@@ -226,12 +228,12 @@ Test(db, what_stands_in_the_way, .init = setup, .fini = teardown)
     cm_db_close(d);
     FILE *f = fopen(path, "r+");
     cr_assert(f != NULL && fputs("this is no database", f) >= 0 && fclose(f) == 0);
-    cr_expect_eq(cm_db_open(url, "--to", 200, &d, &away, &err), CM_E_DB);
+    cr_expect_eq(cm_db_open(url, "--to", &a_moment, &d, &away, &err), CM_E_DB);
     cr_expect(strstr(err.what, "not a database") != NULL && strstr(err.what, "restore") != NULL, "%s",
               err.what);
-    cr_expect_eq(cm_db_open("sqlite:", "--to", 200, &d, &away, &err), CM_E_USAGE);
+    cr_expect_eq(cm_db_open("sqlite:", "--to", &a_moment, &d, &away, &err), CM_E_USAGE);
     cr_expect_eq(strncmp(err.what, "--to ", 5), 0, "%s", err.what);
-    cr_expect_eq(cm_db_open("sqlite:/nowhere/at/all", "--to", 200, &d, &away, &err), CM_E_IO);
+    cr_expect_eq(cm_db_open("sqlite:/nowhere/at/all", "--to", &a_moment, &d, &away, &err), CM_E_IO);
 }
 
 /* The columns that a load fills are those of the table, each once. */
