@@ -23,8 +23,9 @@ static cm_err read_version(struct pg_db *s, int64_t *version, struct cm_error *e
 }
 
 /* All tables in one look: between two, another process may make them. */
-static cm_err find_version(struct pg_db *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(void *arg, int64_t *version, struct cm_error *err)
 {
+    struct pg_db *s = arg;
     int64_t tables = 0;
 
     CM_TRY(cm_pg_int(&s->pg,
@@ -36,32 +37,6 @@ static cm_err find_version(struct pg_db *s, int64_t *version, struct cm_error *e
     if (tables >= 100)
         CM_TRY(read_version(s, version, err));
     return cm_db_check_tables(s->base.name, *version, tables % 100, err);
-}
-
-static cm_err make_tables(struct pg_db *s, struct cm_error *err)
-{
-    static const char what[] = "make its tables";
-    int64_t version = 0;
-
-    CM_TRY(cm_pg_begin_making(&s->pg, what, err));
-    CM_TRY(find_version(s, &version, err));
-    s->base.is_new = version == 0;
-    for (; version < CM_DB_VERSION; version++)
-        CM_TRY(cm_pg_run(&s->pg, cm_db_dialect_pg.steps[version], what, err));
-    return cm_pg_run(&s->pg, "COMMIT", what, err);
-}
-
-static cm_err set_up(struct pg_db *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    if (version == CM_DB_VERSION)
-        return CM_OK;
-    const cm_err rc = make_tables(s, err);
-    if (rc != CM_OK)
-        cm_pg_rollback(&s->pg);
-    return rc;
 }
 
 static void pg_close(struct cm_db *d)
@@ -96,11 +71,12 @@ static cm_err pg_open(const char *url, const char *option, const struct cm_db_wa
     s->pg.noun = "database";
     s->pg.wait_ms = wait->ms;
     s->w = cm_writer(s->buf, sizeof s->buf);
+    const struct cm_migration tables = { cm_db_dialect_pg.steps, CM_DB_VERSION, find_version, s };
     cm_err rc = cm_pg_open(&s->pg, url, err);
     *away = rc == CM_E_DB && s->pg.in_the_way;
     (void) snprintf(s->base.name, sizeof s->base.name, "%s", s->pg.name);
     if (rc == CM_OK) {
-        rc = set_up(s, err);
+        rc = cm_pg_migrate(&s->pg, &tables, &s->base.is_new, err);
         *away = rc == CM_E_DB && pg_is_away(&s->base);
     }
     if (rc != CM_OK) {

@@ -17,8 +17,9 @@ static cm_err read_version(const struct sqlite_db *s, int64_t *version, struct c
 }
 
 /* All tables in one look: between two, another process may make them. */
-static cm_err find_version(const struct sqlite_db *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(void *arg, int64_t *version, struct cm_error *err)
 {
+    const struct sqlite_db *s = arg;
     int64_t tables = 0;
 
     CM_TRY(cm_sqlite_int(&s->sql,
@@ -29,32 +30,6 @@ static cm_err find_version(const struct sqlite_db *s, int64_t *version, struct c
     if (tables >= 100)
         CM_TRY(read_version(s, version, err));
     return cm_db_check_tables(s->base.name, *version, tables % 100, err);
-}
-
-/* Inside a transaction: another process may have been faster. */
-static cm_err make_tables(struct sqlite_db *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    s->base.is_new = version == 0;
-    for (; version < CM_DB_VERSION; version++)
-        CM_TRY(cm_sqlite_run(&s->sql, cm_db_dialect_sqlite.steps[version], "make its tables", err));
-    return cm_sqlite_run(&s->sql, "COMMIT", "make its tables", err);
-}
-
-static cm_err migrate(struct sqlite_db *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    if (version == CM_DB_VERSION)
-        return CM_OK;
-    CM_TRY(cm_sqlite_run(&s->sql, "BEGIN IMMEDIATE", "write to it", err));
-    const cm_err rc = make_tables(s, err);
-    if (rc != CM_OK)
-        cm_sqlite_rollback(&s->sql);
-    return rc;
 }
 
 static cm_err prepare_insert(struct sqlite_db *s, struct cm_error *err)
@@ -75,11 +50,13 @@ static cm_err prepare_insert(struct sqlite_db *s, struct cm_error *err)
 
 static cm_err set_up(struct sqlite_db *s, struct cm_error *err)
 {
+    const struct cm_migration tables = { cm_db_dialect_sqlite.steps, CM_DB_VERSION, find_version, s };
+
     CM_TRY(cm_sqlite_run(
         &s->sql, "PRAGMA cache_size = -65536; PRAGMA synchronous = EXTRA; PRAGMA journal_mode = DELETE",
         "read it", err));
     CM_TRY(cm_sqlite_check_writable(&s->sql, err));
-    CM_TRY(migrate(s, err));
+    CM_TRY(cm_sqlite_migrate(&s->sql, &tables, &s->base.is_new, err));
     CM_TRY(prepare_insert(s, err));
     CM_TRY(cm_sqlite_prepare(&s->sql,
                              "UPDATE device SET superseded_by = ?3,"

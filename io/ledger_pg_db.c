@@ -14,8 +14,9 @@ static const char *const steps[CM_LEDGER_VERSION] = {
     " run_no bigint NOT NULL, PRIMARY KEY (ca_no, device_id))",
 };
 
-static cm_err find_version(struct pg_ledger *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(void *arg, int64_t *version, struct cm_error *err)
 {
+    struct pg_ledger *s = arg;
     bool there = false;
 
     CM_TRY(cm_pg_has_table(&s->pg, "ledger_version", &there, err));
@@ -24,32 +25,6 @@ static cm_err find_version(struct pg_ledger *s, int64_t *version, struct cm_erro
         CM_TRY(cm_pg_int(&s->pg, "SELECT version FROM certmill.ledger_version", NULL, 0, -1, version,
                          "read it", err));
     return cm_ledger_check_version(&s->base, *version, err);
-}
-
-static cm_err make_tables(struct pg_ledger *s, struct cm_error *err)
-{
-    static const char what[] = "make its tables";
-    int64_t version = 0;
-
-    CM_TRY(cm_pg_begin_making(&s->pg, what, err));
-    CM_TRY(find_version(s, &version, err));
-    s->base.is_new = version == 0;
-    for (; version < CM_LEDGER_VERSION; version++)
-        CM_TRY(cm_pg_run(&s->pg, steps[version], what, err));
-    return cm_pg_run(&s->pg, "COMMIT", what, err);
-}
-
-static cm_err set_up(struct pg_ledger *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    if (version == CM_LEDGER_VERSION)
-        return CM_OK;
-    const cm_err rc = make_tables(s, err);
-    if (rc != CM_OK)
-        cm_pg_rollback(&s->pg);
-    return rc;
 }
 
 void cm_ledger_pg_close(struct cm_ledger *l)
@@ -70,10 +45,11 @@ cm_err cm_ledger_pg_open(const char *url, unsigned wait_ms, struct cm_ledger **o
     s->base.wait_ms = s->pg.wait_ms = wait_ms;
     s->pg.noun = "ledger";
     s->w = cm_writer(s->buf, sizeof s->buf);
+    const struct cm_migration tables = { steps, CM_LEDGER_VERSION, find_version, s };
     cm_err rc = cm_pg_open(&s->pg, url, err);
     (void) snprintf(s->base.name, sizeof s->base.name, "%s", s->pg.name);
     if (rc == CM_OK)
-        rc = set_up(s, err);
+        rc = cm_pg_migrate(&s->pg, &tables, &s->base.is_new, err);
     if (rc != CM_OK) {
         cm_ledger_pg_close(&s->base);
         return rc;

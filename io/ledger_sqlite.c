@@ -42,8 +42,9 @@ static void sqlite_rollback(struct cm_ledger *l)
     cm_sqlite_rollback(&s->sql);
 }
 
-static cm_err find_version(const struct sqlite_ledger *s, int64_t *version, struct cm_error *err)
+static cm_err find_version(void *arg, int64_t *version, struct cm_error *err)
 {
+    const struct sqlite_ledger *s = arg;
     int64_t tables = 0;
 
     CM_TRY(cm_sqlite_int(
@@ -55,34 +56,9 @@ static cm_err find_version(const struct sqlite_ledger *s, int64_t *version, stru
     return cm_ledger_check_version(&s->base, *version, err);
 }
 
-/* Inside a transaction: another process may have been faster. */
-static cm_err make_tables(struct sqlite_ledger *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    s->base.is_new = version == 0;
-    for (; version < CM_LEDGER_VERSION; version++)
-        CM_TRY(cm_sqlite_run(&s->sql, steps[version], "make its tables", err));
-    return cm_sqlite_run(&s->sql, "COMMIT", "make its tables", err);
-}
-
-static cm_err migrate(struct sqlite_ledger *s, struct cm_error *err)
-{
-    int64_t version = 0;
-
-    CM_TRY(find_version(s, &version, err));
-    if (version == CM_LEDGER_VERSION)
-        return CM_OK;
-    CM_TRY(cm_sqlite_run(&s->sql, "BEGIN IMMEDIATE", "write to it", err));
-    const cm_err rc = make_tables(s, err);
-    if (rc != CM_OK)
-        sqlite_rollback(&s->base);
-    return rc;
-}
-
 static cm_err set_up(struct sqlite_ledger *s, struct cm_error *err)
 {
+    const struct cm_migration tables = { steps, CM_LEDGER_VERSION, find_version, s };
     int64_t plain = 0;
 
     CM_TRY(cm_sqlite_run(
@@ -96,7 +72,7 @@ static cm_err set_up(struct sqlite_ledger *s, struct cm_error *err)
             err, CM_E_DB,
             "the ledger %s has a write-ahead log, and another process has it open: end that, then try again",
             s->base.name);
-    CM_TRY(migrate(s, err));
+    CM_TRY(cm_sqlite_migrate(&s->sql, &tables, &s->base.is_new, err));
     CM_TRY(cm_sqlite_prepare(&s->sql, "INSERT INTO ledger_device VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                              &s->insert, err));
     return cm_sqlite_prepare(

@@ -131,7 +131,7 @@ cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err)
 }
 
 /* Behind a lock, because another process may be at it: the key is "certmill" in ASCII. */
-cm_err cm_pg_begin_making(struct cm_pg *s, const char *what, struct cm_error *err)
+static cm_err begin_making(struct cm_pg *s, const char *what, struct cm_error *err)
 {
     int64_t schema = 0;
 
@@ -141,6 +141,32 @@ cm_err cm_pg_begin_making(struct cm_pg *s, const char *what, struct cm_error *er
     CM_TRY(cm_pg_int(s, "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'certmill'", NULL, 0, 0,
                      &schema, what, err));
     return schema == 0 ? cm_pg_run(s, "CREATE SCHEMA certmill", what, err) : CM_OK;
+}
+
+static cm_err make_tables(struct cm_pg *s, const struct cm_migration *m, bool *is_new, struct cm_error *err)
+{
+    static const char what[] = "make its tables";
+    int64_t version = 0;
+
+    CM_TRY(begin_making(s, what, err));
+    CM_TRY(m->find(m->arg, &version, err));
+    *is_new = version == 0;
+    for (; version < m->last; version++)
+        CM_TRY(cm_pg_run(s, m->step[version], what, err));
+    return cm_pg_run(s, "COMMIT", what, err);
+}
+
+cm_err cm_pg_migrate(struct cm_pg *s, const struct cm_migration *m, bool *is_new, struct cm_error *err)
+{
+    int64_t version = 0;
+
+    CM_TRY(m->find(m->arg, &version, err));
+    if (version == m->last)
+        return CM_OK;
+    const cm_err rc = make_tables(s, m, is_new, err);
+    if (rc != CM_OK)
+        cm_pg_rollback(s);
+    return rc;
 }
 
 cm_err cm_pg_commit(struct cm_pg *s, const char *what, struct cm_error *err)

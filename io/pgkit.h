@@ -3,6 +3,7 @@
 
 #include "engine/bytes.h"
 #include "engine/err.h"
+#include "io/migration.h"
 
 #include <libpq-fe.h>
 
@@ -48,8 +49,9 @@ CM_MUST_CHECK cm_err cm_pg_has_table(struct cm_pg *s, const char *name, bool *ou
 
 /* A transaction that sees anew with every statement, whose commit will be durable. */
 CM_MUST_CHECK cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err);
-/* The same, and alone in making schemas and tables; the schema is there. */
-CM_MUST_CHECK cm_err cm_pg_begin_making(struct cm_pg *s, const char *what, struct cm_error *err);
+/* is_new: this call made the first tables. One process at a time does; a failure changes nothing. */
+CM_MUST_CHECK cm_err cm_pg_migrate(struct cm_pg *s, const struct cm_migration *m, bool *is_new,
+                                   struct cm_error *err);
 /* CM_E_CLOSED, without a message: the connection broke, nobody knows how it ended. */
 CM_MUST_CHECK cm_err cm_pg_commit(struct cm_pg *s, const char *what, struct cm_error *err);
 void cm_pg_rollback(struct cm_pg *s);

@@ -91,6 +91,34 @@ void cm_sqlite_rollback(const struct cm_sqlite *s)
         (void) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+static cm_err make_tables(const struct cm_sqlite *s, const struct cm_migration *m, bool *is_new,
+                          struct cm_error *err)
+{
+    static const char what[] = "make its tables";
+    int64_t version = 0;
+
+    CM_TRY(m->find(m->arg, &version, err));
+    *is_new = version == 0;
+    for (; version < m->last; version++)
+        CM_TRY(cm_sqlite_run(s, m->step[version], what, err));
+    return cm_sqlite_run(s, "COMMIT", what, err);
+}
+
+cm_err cm_sqlite_migrate(const struct cm_sqlite *s, const struct cm_migration *m, bool *is_new,
+                         struct cm_error *err)
+{
+    int64_t version = 0;
+
+    CM_TRY(m->find(m->arg, &version, err));
+    if (version == m->last)
+        return CM_OK;
+    CM_TRY(cm_sqlite_run(s, "BEGIN IMMEDIATE", "write to it", err));
+    const cm_err rc = make_tables(s, m, is_new, err);
+    if (rc != CM_OK)
+        cm_sqlite_rollback(s);
+    return rc;
+}
+
 cm_err cm_sqlite_url_public(const char *url, const char *option, char *out, size_t cap, struct cm_error *err)
 {
     const char *path = url + strlen(CM_SQLITE_SCHEME);

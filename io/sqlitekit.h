@@ -4,6 +4,7 @@
 #include "engine/bytes.h"
 #include "engine/err.h"
 #include "io/dburl.h"
+#include "io/migration.h"
 
 #include <sqlite3.h>
 #include <sys/types.h>
@@ -35,6 +36,10 @@ CM_MUST_CHECK cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mod
 void cm_sqlite_close(struct cm_sqlite *s);
 /* CM_E_DB when it can't be written. */
 CM_MUST_CHECK cm_err cm_sqlite_check_writable(const struct cm_sqlite *s, struct cm_error *err);
+
+/* is_new: this call made the first tables. A failure changes nothing. */
+CM_MUST_CHECK cm_err cm_sqlite_migrate(const struct cm_sqlite *s, const struct cm_migration *m, bool *is_new,
+                                       struct cm_error *err);
 
 /* The message of the last call on the connection that failed. */
 cm_err cm_sqlite_fail(const struct cm_sqlite *s, const char *what, struct cm_error *err);
