@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Goal: when memory runs out in an export, a claim or a report, it ends cleanly: an export that fails leaves no file, one
-that succeeds is the same as ever; a claim is had by its station, or by nobody. Method: certmill-starved, as in
+"""Goal: when memory runs out in an export, a claim, a report or a run that feeds a database, it ends cleanly: an export that
+fails leaves no file, one that succeeds is the same as ever; a claim is had by its station, or by nobody; a database has each
+device once after a resume and a load. Method: certmill-starved, as in
 starve_runs: samples of the allocations fail, once or with all after them; exports are compared octet for octet, claims are
 asked for again under their request id.
 
@@ -109,6 +110,50 @@ def reports():
         kit.check(state == "used" or not good and state == "claimed", f"report, allocation {when}:", state)
 
 
+def rows_in(path):
+    """Devices of the database, [] while it has no tables."""
+    db = sqlite3.connect(path)
+    there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'device'").fetchone()
+    rows = [i for i, in db.execute("SELECT device_id FROM device ORDER BY device_id")] if there else []
+    db.close()
+    return rows
+
+
+def minted(fleet):
+    if not os.path.exists(f"{fleet}/manifest.ndjson"):
+        return set()
+    with open(f"{fleet}/manifest.ndjson", encoding="utf-8") as f:
+        return {json.loads(line)["device_id"] for line in f if line.endswith("\n")}
+
+
+def fed():
+    """A run that feeds a database: whatever is lost on the way, it has each device once after a resume and a load."""
+    wanted = [f"SN{n:08}" for n in range(1, starve_runs.DEVICES + 1)]
+
+    def args():
+        shutil.rmtree("fed", ignore_errors=True)
+        for name in ("fed.db", "fed.db-journal"):
+            if os.path.exists(name):
+                os.remove(name)
+        return [*starve_runs.mint_args("fed", "tar", "posix", 2), "--to", "sqlite:fed.db", "--db-wait", "1"]
+
+    for when in points(args()):
+        title = f"mint --to, allocation {when}"
+        good = judge(starved(args(), when), title)
+        rows = rows_in("fed.db") if os.path.exists("fed.db") else []
+        kit.check(rows == wanted if good else set(rows) <= minted("fed") and len(set(rows)) == len(rows), title, rows)
+        if not good and not (os.path.exists("fed/journal") and os.path.getsize("fed/journal")):
+            kit.check(rows == [], title, "rows of a run that did not begin", rows)
+            continue
+        resumed = kit.mill("resume", "--quiet", "fed")
+        if resumed.code != 0:  # not even its first record is whole
+            kit.check(not good and rows == [] and not os.path.exists("fed/manifest.ndjson"), title, resumed)
+            continue
+        kit.must([kit.CERTMILL, "load", "--quiet", "fed", "--to", "sqlite:fed.db"])
+        kit.check(rows_in("fed.db") == wanted, title, "not each device once")
+        kit.check(not starve_runs.check_fleet.check("fed", wanted), title, "the fleet")
+
+
 def main():
     kit.enter_place("outlets", memory=True)
     kit.ca_init("ca")
@@ -120,6 +165,7 @@ def main():
     os.rename("named", "fleet")
     claims()
     reports()
+    fed()
     kit.say(f"{tally['told']} failures told, {tally['absorbed']} absorbed")
     kit.check(tally["told"] > POINTS, "too few failures")
     return kit.finish()
