@@ -41,7 +41,9 @@ static json_t *as_json(const struct cm_mint_plan *p, const struct cm_estimate *e
                             cm_ca_sigalg(p->ca)->name, "batches", (int) p->batches, "io", h->io);
     json_t *more = cm_estimate_json(e);
 
-    if (all == NULL || more == NULL || json_object_update(all, more) != 0) {
+    if (all == NULL || more == NULL || json_object_update(all, more) != 0 ||
+        (cm_feeds_count(p->feeds) > 0 &&
+         json_object_set_new(all, "databases", cm_feeds_found_json(p->feeds)) != 0)) {
         json_decref(all);
         all = NULL;
     }
@@ -119,6 +121,7 @@ cm_err cm_explain(struct cm_mint_plan *p, const struct cm_common *common, struct
     } else {
         print_request(p);
         print_means(p, &e, &h);
+        cm_feeds_print_found(p->feeds);
         CM_TRY(cm_explain_print_devices(p, err));
     }
     if (p->bad.count == 0)

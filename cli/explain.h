@@ -5,8 +5,9 @@
 #include "cli/mintplan.h"
 
 /* explain.h - `mint --explain`: what would be done, with what memory, how many files and octets, about how
- * long it would take here, and what the first certificates would say. Writes nothing, and signs nothing with
- * the CA. The source of p is used up. CM_E_FOUND: rows of the list can't be used. */
+ * long it would take here, and what the first certificates would say; what is in the databases of --to.
+ * Writes nothing, and signs nothing with the CA. The source of p is used up. CM_E_FOUND: rows of the list
+ * can't be used. */
 CM_MUST_CHECK cm_err cm_explain(struct cm_mint_plan *p, const struct cm_common *common, struct cm_error *err);
 
 #endif

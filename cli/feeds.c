@@ -23,6 +23,7 @@ struct feed {
     struct cm_follower_state state; /* as it was last seen */
     bool told;                      /* that it is away */
     struct cm_dbwait waiting;
+    struct cm_db_found found; /* for --explain */
 };
 
 struct cm_feeds {
@@ -168,6 +169,56 @@ cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_c
     for (size_t i = 0; i < f->count; i++)
         CM_TRY(connect_one(f, &f->feed[i], err));
     return CM_OK;
+}
+
+cm_err cm_feeds_look(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
+                     struct cm_error *err)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        struct feed *feed = &f->feed[i];
+        const struct cm_db_wait wait = how_to_wait(f, feed);
+        CM_TRY(cm_db_look(feed->url, option, &wait, run_id, ca_certificate_id, &feed->found, &feed->db, err));
+        feed->others = feed->found.others > 0;
+    }
+    if (f != NULL) {
+        (void) snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
+        (void) snprintf(f->ca_certificate_id, sizeof f->ca_certificate_id, "%s", ca_certificate_id);
+    }
+    return CM_OK;
+}
+
+void cm_feeds_print_found(const struct cm_feeds *f)
+{
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        const struct cm_db_found *const found = &f->feed[i].found;
+        (void) printf("  database     %s: ", f->feed[i].public);
+        if (!found->there)
+            (void) printf("is not there, and would be made\n");
+        else if (found->version == 0)
+            (void) printf("has no tables of certmill's, which would be made\n");
+        else
+            (void) printf(
+                "tables of version %lld, %lld other run%s, %lld under this CA; no id of it is there\n",
+                (long long) found->version, (long long) found->runs, found->runs == 1 ? "" : "s",
+                (long long) found->others);
+    }
+}
+
+json_t *cm_feeds_found_json(const struct cm_feeds *f)
+{
+    json_t *const all = json_array();
+
+    for (size_t i = 0; i < cm_feeds_count(f); i++) {
+        const struct cm_db_found *const found = &f->feed[i].found;
+        if (json_array_append_new(all, json_pack("{s:s s:b s:I s:I s:I}", "to", f->feed[i].public, "there",
+                                                 (int) found->there, "version", (json_int_t) found->version,
+                                                 "runs", (json_int_t) found->runs, "runs_of_ca",
+                                                 (json_int_t) found->others)) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
 }
 
 cm_err cm_feeds_checked(struct cm_feeds *f, struct cm_error *err)

@@ -50,6 +50,12 @@ const char *cm_feeds_public(const struct cm_feeds *f, size_t i); /* the URL with
 /* Connects. run: whose ids add is about to tell; again: it began before. */
 CM_MUST_CHECK cm_err cm_feeds_connect(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
                                       bool again, struct cm_error *err);
+/* Instead of it, for a run that is only explained: looks at each of them, and makes nothing. */
+CM_MUST_CHECK cm_err cm_feeds_look(struct cm_feeds *f, const char *run_id, const char *ca_certificate_id,
+                                   struct cm_error *err);
+/* What it found, a line for each on stdout; as JSON [{"to":…,"version":N,"runs":N}]. */
+void cm_feeds_print_found(const struct cm_feeds *f);
+struct json_t *cm_feeds_found_json(const struct cm_feeds *f); /* NULL: no memory */
 /* Adds to a refusal what else a run that is continued may be told. */
 void cm_feeds_offer(struct cm_error *err);
 CM_MUST_CHECK cm_err cm_feeds_add(struct cm_feeds *f, struct cm_span id, struct cm_error *err);

@@ -366,6 +366,16 @@ static cm_err check_signatures(const struct cm_mint_plan *p, struct cm_error *er
     return CM_OK;
 }
 
+/* The source's ids are then asked for there, too. */
+static cm_err connect_feeds(struct cm_mint_plan *p, bool again, struct cm_error *err)
+{
+    const char *const ca = cm_ca_certificate_id(p->ca);
+
+    if (p->o->explain)
+        return cm_feeds_look(p->feeds, p->run_id_text, ca, err);
+    return cm_feeds_connect(p->feeds, p->run_id_text, ca, again, err);
+}
+
 cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_identity *again,
                          struct cm_mint_plan *p, struct cm_error *err)
 {
@@ -379,8 +389,7 @@ cm_err cm_mint_plan_open(const struct cm_mint_opts *o, const struct cm_mint_iden
     CM_TRY(set_validity(p, err));
     CM_TRY(compile(p, err));
     CM_TRY(cm_feeds_open(&o->feeds, &p->feeds, err));
-    if (!o->explain) /* the source's ids are then asked for there, too */
-        CM_TRY(cm_feeds_connect(p->feeds, p->run_id_text, cm_ca_certificate_id(p->ca), again != NULL, err));
+    CM_TRY(connect_feeds(p, again != NULL, err));
     CM_TRY(open_ledger(p, err));
     CM_TRY(cm_mint_source_open(p, again == NULL, err));
     CM_TRY(cm_feeds_checked(p->feeds, err));

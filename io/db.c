@@ -15,6 +15,48 @@ cm_err cm_db_open(const char *url, const char *option, const struct cm_db_wait *
     return kinds[kind]->open(url, option, wait, out, away, err);
 }
 
+/* A rollback may wipe out what the kind knows of it. */
+static cm_err noted(struct cm_db *d, cm_err rc)
+{
+    d->away = rc == CM_E_DB && d->ops->is_away(d);
+    d->doubled = rc == CM_E_DB && d->ops->is_doubled(d);
+    return rc;
+}
+
+static cm_err look_around(struct cm_db *d, const char *run_id, const char *ca_certificate_id,
+                          struct cm_db_found *found, struct cm_error *err)
+{
+    struct cm_db_look look = { 0 };
+
+    CM_TRY(noted(d, d->ops->look(d, run_id, ca_certificate_id, &look, err)));
+    found->runs = look.runs;
+    found->others = look.others;
+    return CM_OK;
+}
+
+cm_err cm_db_look(const char *url, const char *option, const struct cm_db_wait *wait, const char *run_id,
+                  const char *ca_certificate_id, struct cm_db_found *found, struct cm_db **out,
+                  struct cm_error *err)
+{
+    enum cm_db_kind kind = CM_DB_SQLITE;
+    struct cm_db *d = NULL;
+    bool away = false;
+
+    *out = NULL;
+    *found = (struct cm_db_found) { 0 };
+    CM_TRY(cm_db_url_kind(url, option, &kind, err));
+    CM_TRY(kinds[kind]->peek(url, option, wait, found, err));
+    if (found->version != CM_DB_VERSION)
+        return CM_OK;
+    CM_TRY(cm_db_open(url, option, wait, &d, &away, err)); /* which has nothing to make */
+    const cm_err rc = look_around(d, run_id, ca_certificate_id, found, err);
+    if (rc != CM_OK)
+        cm_db_close(d);
+    else
+        *out = d;
+    return rc;
+}
+
 void cm_db_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
 {
     d->ops->wait_with(d, wait);
@@ -46,14 +88,6 @@ bool cm_db_is_away(const struct cm_db *d)
 bool cm_db_is_doubled(const struct cm_db *d)
 {
     return d->doubled;
-}
-
-/* A rollback may wipe out what the kind knows of it. */
-static cm_err noted(struct cm_db *d, cm_err rc)
-{
-    d->away = rc == CM_E_DB && d->ops->is_away(d);
-    d->doubled = rc == CM_E_DB && d->ops->is_doubled(d);
-    return rc;
 }
 
 cm_err cm_db_enter(struct cm_db *d, const struct cm_db_run *run, struct cm_error *err)

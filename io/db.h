@@ -68,6 +68,17 @@ struct cm_db_holder {
  * whether it can't be reached or somebody has it locked: trying again may help. */
 CM_MUST_CHECK cm_err cm_db_open(const char *url, const char *option, const struct cm_db_wait *wait,
                                 struct cm_db **out, bool *away, struct cm_error *err);
+/* What open would find, and nothing is made: for a run that is only explained. */
+struct cm_db_found {
+    bool there;           /* the file, or the server's database */
+    int64_t version;      /* of certmill's tables; 0: there are none yet */
+    int64_t runs, others; /* other runs than this one, and those of them below the CA */
+};
+/* Errors are those of open, and of who may not write. *out: a connection where the tables are of this
+ * version, else NULL. */
+CM_MUST_CHECK cm_err cm_db_look(const char *url, const char *option, const struct cm_db_wait *wait,
+                                const char *run_id, const char *ca_certificate_id, struct cm_db_found *found,
+                                struct cm_db **out, struct cm_error *err);
 /* From now on, as another thread that takes it over wants it. */
 void cm_db_wait_with(struct cm_db *d, const struct cm_db_wait *wait);
 void cm_db_close(struct cm_db *d);             /* NULL accepted; what was not committed is undone */

@@ -15,6 +15,9 @@ struct cm_db_look {
 struct cm_db_ops {
     cm_err (*open)(const char *url, const char *option, const struct cm_db_wait *wait, struct cm_db **out,
                    bool *away, struct cm_error *err);
+    /* Fills in there and version, and writes nothing. */
+    cm_err (*peek)(const char *url, const char *option, const struct cm_db_wait *wait,
+                   struct cm_db_found *found, struct cm_error *err);
     void (*wait_with)(struct cm_db *d, const struct cm_db_wait *wait);
     /* Asked right after a failure. */
     bool (*is_away)(const struct cm_db *d);

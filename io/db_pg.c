@@ -87,6 +87,27 @@ static cm_err pg_open(const char *url, const char *option, const struct cm_db_wa
     return CM_OK;
 }
 
+static cm_err pg_peek(const char *url, const char *option, const struct cm_db_wait *wait,
+                      struct cm_db_found *found, struct cm_error *err)
+{
+    struct pg_db *s = calloc(1, sizeof *s);
+
+    (void) option; /* these messages name the server */
+    if (s == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the database");
+    s->pg.noun = "database";
+    s->pg.wait_ms = wait->ms;
+    cm_err rc = cm_pg_open(&s->pg, url, err);
+    (void) snprintf(s->base.name, sizeof s->base.name, "%s", s->pg.name);
+    found->there = rc == CM_OK;
+    if (rc == CM_OK)
+        rc = find_version(s, &found->version, err);
+    if (rc == CM_OK && found->version == 0)
+        rc = cm_pg_check_may_make(&s->pg, err);
+    pg_close(&s->base);
+    return rc;
+}
+
 static void pg_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
 {
     cm_db_pg_of(d)->pg.wait_ms = wait->ms;
@@ -447,6 +468,7 @@ static cm_err pg_index(struct cm_db *d, struct cm_error *err)
 
 const struct cm_db_ops cm_db_pg_ops = {
     .open = pg_open,
+    .peek = pg_peek,
     .wait_with = pg_wait_with,
     .is_away = pg_is_away,
     .is_doubled = pg_is_doubled,

@@ -116,6 +116,21 @@ static cm_err sqlite_open(const char *url, const char *option, const struct cm_d
     return CM_OK;
 }
 
+static cm_err sqlite_peek(const char *url, const char *option, const struct cm_db_wait *wait,
+                          struct cm_db_found *found, struct cm_error *err)
+{
+    struct sqlite_db s = { .sql = { .noun = "database", .name = s.base.name, .wait = *wait } };
+    char whole[CM_DB_URL_MAX];
+
+    CM_TRY(cm_sqlite_url_public(url, option, whole, sizeof whole, err));
+    (void) snprintf(s.base.name, sizeof s.base.name, "%s", url);
+    cm_err rc = cm_sqlite_peek(&s.sql, whole, &found->there, err);
+    if (rc == CM_OK && found->there)
+        rc = find_version(&s, &found->version, err);
+    cm_sqlite_close(&s.sql);
+    return rc;
+}
+
 static void sqlite_wait_with(struct cm_db *d, const struct cm_db_wait *wait)
 {
     cm_db_sqlite_of(d)->sql.wait = *wait;
@@ -329,6 +344,7 @@ static cm_err sqlite_index(struct cm_db *d, struct cm_error *err)
 
 const struct cm_db_ops cm_db_sqlite_ops = {
     .open = sqlite_open,
+    .peek = sqlite_peek,
     .wait_with = sqlite_wait_with,
     .is_away = sqlite_is_away,
     .is_doubled = sqlite_is_doubled,

@@ -169,6 +169,21 @@ cm_err cm_pg_migrate(struct cm_pg *s, const struct cm_migration *m, bool *is_new
     return rc;
 }
 
+cm_err cm_pg_check_may_make(struct cm_pg *s, struct cm_error *err)
+{
+    int64_t may = 0;
+
+    CM_TRY(cm_pg_int(s,
+                     "SELECT coalesce(has_schema_privilege(to_regnamespace('certmill'), 'CREATE'),"
+                     " has_database_privilege(current_database(), 'CREATE'))::int",
+                     NULL, 0, 0, &may, "read it", err));
+    if (may == 0)
+        CM_FAIL(err, CM_E_DB,
+                "the %s %s: permission denied to make certmill's tables: grant what docs/formats.md lists",
+                s->noun, s->name);
+    return CM_OK;
+}
+
 cm_err cm_pg_commit(struct cm_pg *s, const char *what, struct cm_error *err)
 {
     PGresult *res = PQexec(s->conn, "COMMIT");

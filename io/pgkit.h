@@ -47,6 +47,9 @@ CM_MUST_CHECK cm_err cm_pg_int(struct cm_pg *s, const char *sql, const char *con
  * wait for a lock. */
 CM_MUST_CHECK cm_err cm_pg_has_table(struct cm_pg *s, const char *name, bool *out, struct cm_error *err);
 
+/* CM_E_DB: migrate would not be let make the first tables. */
+CM_MUST_CHECK cm_err cm_pg_check_may_make(struct cm_pg *s, struct cm_error *err);
+
 /* A transaction that sees anew with every statement, whose commit will be durable. */
 CM_MUST_CHECK cm_err cm_pg_begin(struct cm_pg *s, const char *what, struct cm_error *err);
 /* is_new: this call made the first tables. One process at a time does; a failure changes nothing. */

@@ -184,18 +184,35 @@ static int wait_a_while(void *arg, int round)
     return 1;
 }
 
-cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, struct cm_error *err)
+static cm_err connect_to(struct cm_sqlite *s, const char *path, int flags, struct cm_error *err)
 {
-    const char *path = public + strlen(CM_SQLITE_SCHEME);
-
-    CM_TRY(make_file(s, path, mode, err));
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK) {
         if (s->db == NULL)
             CM_FAIL(err, CM_E_NOMEM, "out of memory for the %s", s->noun);
         return cm_sqlite_fail(s, "open it", err);
     }
     (void) sqlite3_busy_handler(s->db, wait_a_while, s);
     return CM_OK;
+}
+
+cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode, struct cm_error *err)
+{
+    const char *path = public + strlen(CM_SQLITE_SCHEME);
+
+    CM_TRY(make_file(s, path, mode, err));
+    return connect_to(s, path, SQLITE_OPEN_READWRITE, err);
+}
+
+cm_err cm_sqlite_peek(struct cm_sqlite *s, const char *public, bool *there, struct cm_error *err)
+{
+    const char *path = public + strlen(CM_SQLITE_SCHEME);
+    char dir[CM_DB_URL_MAX];
+
+    (void) snprintf(dir, sizeof dir, "%.*s/", (int) (strrchr(path, '/') - path), path);
+    *there = access(path, F_OK) == 0;
+    if (access(dir, W_OK) != 0 || (*there && access(path, W_OK) != 0))
+        CM_FAIL(err, CM_E_DB, "the %s %s can't be written%s", s->noun, s->name, advice(SQLITE_READONLY));
+    return *there ? connect_to(s, path, SQLITE_OPEN_READONLY, err) : CM_OK;
 }
 
 void cm_sqlite_close(struct cm_sqlite *s)

@@ -33,6 +33,10 @@ CM_MUST_CHECK cm_err cm_sqlite_url_public(const char *url, const char *option, c
  * what is there. */
 CM_MUST_CHECK cm_err cm_sqlite_open(struct cm_sqlite *s, const char *public, mode_t mode,
                                     struct cm_error *err);
+/* Opens what is there, to be read only: *there is false where nothing is. CM_E_DB when it, or its directory,
+ * could not be written by cm_sqlite_open. */
+CM_MUST_CHECK cm_err cm_sqlite_peek(struct cm_sqlite *s, const char *public, bool *there,
+                                    struct cm_error *err);
 void cm_sqlite_close(struct cm_sqlite *s);
 /* CM_E_DB when it can't be written. */
 CM_MUST_CHECK cm_err cm_sqlite_check_writable(const struct cm_sqlite *s, struct cm_error *err);

@@ -217,6 +217,35 @@ def strangers():
         refused(mill("load", "large", "--to", b.url), 2, "1 of its 6 tables are gone")
 
 
+def explained():
+    """mint --explain looks at the databases, says what mint would say, and makes nothing."""
+    def asked(url, *more):
+        return quiet(kit.mill("mint", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--out", "never", "--plaintext-keys",
+                              "--explain", "--count", "5", "--to", url, *more))
+    for kind in kinds:
+        b = kind()
+        words = b"is not there, and would be made" if kind is File else b"has no tables of certmill's, which would be made"
+        kit.check(words in ok(asked(b.url), b.name).out, b.name, "a database without tables")
+        kit.check(not b.is_there() and not (kind is File and os.path.exists(b.path)), b.name, "something was made")
+        ok(mill("load", "shape-der", "--to", b.url))
+        before = b.dump()
+        r = ok(asked(b.url, "--start", "1"), b.name)
+        kit.check(b"tables of version 1, 1 other run, 1 under this CA; no id of it is there" in r.out, r)
+        told = json.loads(ok(asked(b.url, "--start", "1", "--json")).out)["databases"][0]
+        kit.check((told["there"], told["version"], told["runs"], told["runs_of_ca"]) == (True, 1, 1, 1), told)
+        refused(asked(b.url, "--start", "6003"), 2, "has device id SN00006003 already")
+        kit.check(b.dump() == before and not os.path.exists("never"), b.name, "it was changed")
+        b.query("UPDATE certmill.certmill_schema SET version = 99")
+        refused(asked(b.url), 2, "version 99")
+    db = sqlite3.connect(os.path.abspath("explained.db"), isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    refused(asked("sqlite:explained.db", "--db-wait", "1"), 3, "another process has it")
+    db.close()
+    refused(asked("sqlite:nowhere/x.db"), 3, "nowhere/x.db")
+    if Base in kinds:
+        refused(asked(Base.server.url("nowhere")), 3, "does not exist")
+
+
 def spelled():
     """URLs that look like another kind's would name a file in the root; a relative name there is one."""
     for command in (["load", "large", "--to", "sqlite://x/y.db"], small("stranger", "--to", "sqlite://x/y.db"),
@@ -245,6 +274,8 @@ def unusable(server):
             (server.url(empty.database, user="reader", password="p"), 3, "permission denied"),
             ("mysql://x", 2, "sqlite:FILE")):
         refused(mill("load", "shape-tree", "--to", url), code, *words)
+        refused(quiet(kit.mill("mint", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--out", "never", "--plaintext-keys",
+                               "--explain", "--count", "5", "--start", "90001", "--to", url)), code, *words)
     for user, password, words in ((postgres.SUPERUSER, "wrong", "authentication failed"),
                                   ("reader", "p", "permission denied")):
         refused(mill(*small("unusable", "--to", server.url(b.database, user=user, password=password))), 3, words)
@@ -611,7 +642,7 @@ def main():
         kinds.append(Base)
     for n in (1, 2):
         ok(mill(*small(f"race-{n}", "--start", str(1000 * n))))
-    parts = [large, shapes, reworked, others, overlapping, strangers, spelled, locked,
+    parts = [large, shapes, reworked, others, overlapping, strangers, explained, spelled, locked,
              full, stopped, restored, races, starved, killed_points, faults]
     for part in parts:
         part()
