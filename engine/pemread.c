@@ -6,10 +6,15 @@ enum { LINE = 64, LABEL_LINE_MAX = 64 };
 /* "-----BEGIN LABEL-----\n" as a view into room. */
 static struct cm_span label_line(const char *word, const char *label, char room[LABEL_LINE_MAX])
 {
-    const int n = snprintf(room, LABEL_LINE_MAX, "-----%s %s-----\n", word, label);
+    struct cm_writer w = cm_writer(room, LABEL_LINE_MAX);
 
-    CM_ASSERT(n > 0 && n < LABEL_LINE_MAX);
-    return cm_span(room, (size_t) n);
+    cm_put_lit(&w, "-----");
+    cm_put_str(&w, word);
+    cm_put_byte(&w, ' ');
+    cm_put_str(&w, label);
+    cm_put_lit(&w, "-----\n");
+    CM_ASSERT(cm_writer_ok(&w));
+    return cm_span(room, w.len);
 }
 
 static bool take(struct cm_span *text, struct cm_span expect)

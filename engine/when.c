@@ -88,21 +88,42 @@ static bool digits(const char *text, size_t n, int *out)
     return true;
 }
 
-/* Matches text against a shape where each letter group stands for digits of
- * that field and every other character for itself. */
+/* Which field a letter of a shape stands for; -1: it stands for itself. */
+static int field_of(char letter)
+{
+    switch (letter) {
+    case 'Y':
+        return 0;
+    case 'M':
+        return 1;
+    case 'D':
+        return 2;
+    case 'h':
+        return 3;
+    case 'm':
+        return 4;
+    case 's':
+        return 5;
+    default:
+        return -1;
+    }
+}
+
+/* Matches text against a shape where each letter group stands for digits of that field and every other
+ * character for itself. Readers of rows come here three times a row: no calls of libc. */
 static bool match_shape(const char *text, const char *shape, int field[6])
 {
-    static const char letters[] = "YMDhms";
-
     while (*shape != '\0') {
-        const char *which = strchr(letters, *shape);
-        if (which == NULL) {
+        const int which = field_of(*shape);
+        size_t n = 1;
+        if (which < 0) {
             if (*text++ != *shape++)
                 return false;
             continue;
         }
-        const size_t n = strspn(shape, (char[]) { *shape, '\0' });
-        if (!digits(text, n, &field[which - letters]))
+        while (shape[n] == *shape)
+            n++;
+        if (!digits(text, n, &field[which]))
             return false;
         text += n;
         shape += n;

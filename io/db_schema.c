@@ -1,7 +1,9 @@
 #include "io/db_schema.h"
 
-/* Columns of `device`, in groups: what the manifest's row says; the certificate; what stations do with it.
- * "order" is a word of SQL's. */
+/* Columns of `device`: first those that indexes look at, since a row is decoded from its beginning and the
+ * indexes are made by going over all rows; then what the manifest's row says; the certificate; what stations
+ * do with it. Indexes that have no entry before a station claims are there from the start. "order" is a word
+ * of SQL's. */
 
 const struct cm_db_dialect cm_db_dialect_sqlite = {
     .steps = {
@@ -16,18 +18,19 @@ const struct cm_db_dialect cm_db_dialect_sqlite = {
         "CREATE TABLE batch (run_no INTEGER NOT NULL REFERENCES run, first_byte INTEGER NOT NULL,"
         " end_byte INTEGER NOT NULL, devices INTEGER NOT NULL, loaded_at TEXT NOT NULL,"
         " PRIMARY KEY (run_no, first_byte)) WITHOUT ROWID;"
-        "CREATE TABLE device (run_no INTEGER NOT NULL, run_id TEXT NOT NULL, seq INTEGER NOT NULL,"
-        " device_id TEXT NOT NULL, lot TEXT, sku TEXT, order_name TEXT, profile TEXT NOT NULL,"
-        " subject TEXT NOT NULL, certificate_id TEXT NOT NULL, ca_certificate_id TEXT NOT NULL,"
-        " serial TEXT NOT NULL, serial_dec TEXT NOT NULL, key_alg TEXT NOT NULL, sig_alg TEXT NOT NULL,"
-        " spki_sha256 TEXT NOT NULL, ski TEXT, thumbprint_sha1 TEXT NOT NULL, not_before TEXT NOT NULL,"
-        " not_after TEXT NOT NULL, chain_file TEXT NOT NULL, chain_offset INTEGER,"
+        "CREATE TABLE device (run_no INTEGER NOT NULL, seq INTEGER NOT NULL, device_id TEXT NOT NULL,"
+        " certificate_id TEXT NOT NULL, ca_certificate_id TEXT NOT NULL, superseded_by TEXT,"
+        " state TEXT NOT NULL DEFAULT 'unused' CHECK (state IN ('unused', 'claimed', 'used', 'scrapped')),"
+        " lot TEXT, sku TEXT, order_name TEXT, run_id TEXT NOT NULL, profile TEXT NOT NULL,"
+        " subject TEXT NOT NULL, serial TEXT NOT NULL, serial_dec TEXT NOT NULL, key_alg TEXT NOT NULL,"
+        " sig_alg TEXT NOT NULL, spki_sha256 TEXT NOT NULL, ski TEXT, thumbprint_sha1 TEXT NOT NULL,"
+        " not_before TEXT NOT NULL, not_after TEXT NOT NULL, chain_file TEXT NOT NULL, chain_offset INTEGER,"
         " chain_length INTEGER NOT NULL, chain_xxh3 TEXT NOT NULL, chain_sha256 TEXT NOT NULL,"
         " key_file TEXT, key_offset INTEGER, key_length INTEGER, key_xxh3 TEXT, key_sha256 TEXT,"
-        " minted_at TEXT NOT NULL, attributes TEXT NOT NULL, superseded_by TEXT,"
-        " certificate BLOB,"
-        " state TEXT NOT NULL DEFAULT 'unused' CHECK (state IN ('unused', 'claimed', 'used', 'scrapped')),"
+        " minted_at TEXT NOT NULL, attributes TEXT NOT NULL, certificate BLOB,"
         " station TEXT, request_id TEXT, claimed_at TEXT, lease_until TEXT, reported_at TEXT, note TEXT);"
+        "CREATE UNIQUE INDEX device_request ON device (request_id) WHERE request_id IS NOT NULL;"
+        "CREATE INDEX device_lease ON device (lease_until) WHERE state = 'claimed';"
         "CREATE TABLE registration (certificate_id TEXT NOT NULL, registry TEXT NOT NULL,"
         " state TEXT NOT NULL CHECK (state IN ('registered', 'failed')), resource TEXT, message TEXT,"
         " marked_at TEXT NOT NULL, PRIMARY KEY (certificate_id, registry)) WITHOUT ROWID;"
@@ -45,8 +48,6 @@ const struct cm_db_dialect cm_db_dialect_sqlite = {
         " WHERE superseded_by IS NULL;"
         "CREATE INDEX device_unused ON device (sku, lot, order_name, run_no, seq)"
         " WHERE state = 'unused' AND superseded_by IS NULL;"
-        "CREATE UNIQUE INDEX device_request ON device (request_id) WHERE request_id IS NOT NULL;"
-        "CREATE INDEX device_lease ON device (lease_until) WHERE state = 'claimed';"
         "UPDATE certmill_schema SET indexed = 1",
 };
 
@@ -67,20 +68,22 @@ const struct cm_db_dialect cm_db_dialect_pg = {
         "CREATE TABLE certmill.batch (run_no integer NOT NULL REFERENCES certmill.run,"
         " first_byte bigint NOT NULL, end_byte bigint NOT NULL, devices bigint NOT NULL,"
         " loaded_at timestamptz NOT NULL, PRIMARY KEY (run_no, first_byte));"
-        "CREATE TABLE certmill.device (run_no integer NOT NULL, run_id uuid NOT NULL, seq bigint NOT NULL,"
-        " device_id text COLLATE \"C\" NOT NULL, lot text COLLATE \"C\", sku text COLLATE \"C\","
-        " order_name text COLLATE \"C\", profile text NOT NULL, subject text NOT NULL,"
-        " certificate_id text COLLATE \"C\" NOT NULL, ca_certificate_id text COLLATE \"C\" NOT NULL,"
+        "CREATE TABLE certmill.device (run_no integer NOT NULL, seq bigint NOT NULL,"
+        " device_id text COLLATE \"C\" NOT NULL, certificate_id text COLLATE \"C\" NOT NULL,"
+        " ca_certificate_id text COLLATE \"C\" NOT NULL, superseded_by text,"
+        " state text NOT NULL DEFAULT 'unused' CHECK (state IN ('unused', 'claimed', 'used', 'scrapped')),"
+        " lot text COLLATE \"C\", sku text COLLATE \"C\", order_name text COLLATE \"C\","
+        " run_id uuid NOT NULL, profile text NOT NULL, subject text NOT NULL,"
         " serial text NOT NULL, serial_dec text NOT NULL, key_alg text NOT NULL, sig_alg text NOT NULL,"
         " spki_sha256 text NOT NULL, ski text, thumbprint_sha1 text NOT NULL,"
         " not_before timestamptz NOT NULL, not_after timestamptz NOT NULL, chain_file text NOT NULL,"
         " chain_offset bigint, chain_length integer NOT NULL, chain_xxh3 text NOT NULL,"
         " chain_sha256 text NOT NULL, key_file text, key_offset bigint, key_length integer, key_xxh3 text,"
-        " key_sha256 text, minted_at timestamptz NOT NULL, attributes jsonb NOT NULL, superseded_by text,"
-        " certificate bytea,"
-        " state text NOT NULL DEFAULT 'unused' CHECK (state IN ('unused', 'claimed', 'used', 'scrapped')),"
+        " key_sha256 text, minted_at timestamptz NOT NULL, attributes jsonb NOT NULL, certificate bytea,"
         " station text, request_id text COLLATE \"C\", claimed_at timestamptz, lease_until timestamptz,"
         " reported_at timestamptz, note text);"
+        "CREATE UNIQUE INDEX device_request ON certmill.device (request_id) WHERE request_id IS NOT NULL;"
+        "CREATE INDEX device_lease ON certmill.device (lease_until) WHERE state = 'claimed';"
         "CREATE TABLE certmill.registration (certificate_id text COLLATE \"C\" NOT NULL,"
         " registry text NOT NULL, state text NOT NULL CHECK (state IN ('registered', 'failed')),"
         " resource text, message text, marked_at timestamptz NOT NULL,"
@@ -101,8 +104,6 @@ const struct cm_db_dialect cm_db_dialect_pg = {
         " WHERE superseded_by IS NULL;"
         "CREATE INDEX device_unused ON certmill.device (sku, lot, order_name, run_no, seq)"
         " WHERE state = 'unused' AND superseded_by IS NULL;"
-        "CREATE UNIQUE INDEX device_request ON certmill.device (request_id) WHERE request_id IS NOT NULL;"
-        "CREATE INDEX device_lease ON certmill.device (lease_until) WHERE state = 'claimed';"
         "UPDATE certmill.certmill_schema SET indexed = true",
 };
 

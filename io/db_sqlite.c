@@ -53,7 +53,9 @@ static cm_err set_up(struct sqlite_db *s, struct cm_error *err)
     const struct cm_migration tables = { cm_db_dialect_sqlite.steps, CM_DB_VERSION, find_version, s };
 
     CM_TRY(cm_sqlite_run(
-        &s->sql, "PRAGMA cache_size = -65536; PRAGMA synchronous = EXTRA; PRAGMA journal_mode = DELETE",
+        &s->sql,
+        "PRAGMA page_size = 16384; PRAGMA cache_size = -65536; PRAGMA synchronous = EXTRA;"
+        "PRAGMA journal_mode = DELETE",
         "read it", err));
     CM_TRY(cm_sqlite_check_writable(&s->sql, err));
     CM_TRY(cm_sqlite_migrate(&s->sql, &tables, &s->base.is_new, err));

@@ -405,8 +405,9 @@ def purged(kind):
 def no_indexes(kind):
     """A first load that has not ended: claims make the indexes."""
     db = loaded(kind, "labels-a")
-    names = ["device_in_force", "device_certificate", "device_by_id", "device_unused", "device_request", "device_lease"]
-    for name in names:
+    late = ["device_in_force", "device_certificate", "device_by_id", "device_unused"]
+    names = [*late, "device_request", "device_lease"]
+    for name in late:
         db.do(f"DROP INDEX {{p}}{name}")
     db.do(f"UPDATE {{p}}certmill_schema SET indexed = {'0' if kind is File else 'false'}")
     take(db, "A")

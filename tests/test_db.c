@@ -251,3 +251,18 @@ Test(db, columns_are_the_tables, .init = setup, .fini = teardown)
     }
     cr_expect_eq(ask("SELECT count(*) FROM sqlite_master WHERE name IN " CM_DB_NAMES), CM_DB_NAMES_COUNT);
 }
+
+/* What a load takes depends on it: the pages of a new file, the columns that indexes look at in front, the
+ * indexes that only claims fill made before the rows. */
+Test(db, a_new_file_is_laid_out_for_loads, .init = setup, .fini = teardown)
+{
+    cm_db_close(open_db());
+    cr_expect_eq(ask("SELECT page_size FROM pragma_page_size"), 16384);
+    cr_expect_leq(ask("SELECT max(cid) FROM pragma_table_info('device') WHERE name IN ('run_no', 'seq',"
+                      " 'device_id', 'certificate_id', 'ca_certificate_id', 'superseded_by', 'state',"
+                      " 'lot', 'sku', 'order_name')"),
+                  9);
+    cr_expect_eq(ask("SELECT count(*) FROM sqlite_master WHERE type = 'index'"
+                     " AND name IN ('device_request', 'device_lease')"),
+                 2);
+}
