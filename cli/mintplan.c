@@ -1,6 +1,7 @@
 #include "cli/mintplan.h"
 
 #include "cli/cafiles.h"
+#include "cli/mintrules.h"
 #include "cli/mintsource.h"
 #include "engine/cainit.h"
 #include "engine/fips.h"
@@ -189,6 +190,7 @@ static cm_err compile(struct cm_mint_plan *p, struct cm_error *err)
         CM_FAIL(err, CM_E_USAGE, "Ed25519 keys have no traditional form; use --key-format pkcs8");
     CM_TRY(cm_profile_check(p->profile, key, cm_ca_sigalg(p->ca), err));
     m->key = key;
+    CM_TRY(cm_mint_rules_check(p, err));
     const struct cm_certspec spec = cm_mint_plan_spec(p);
     CM_TRY(cm_tmpl_compile(&spec, &p->tmpl, err));
     *m = (struct cm_mint_conf) { .ca = p->ca,

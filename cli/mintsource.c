@@ -1,5 +1,6 @@
 #include "cli/mintsource.h"
 
+#include "cli/mintrules.h"
 #include "cli/msg.h"
 #include "engine/ident.h"
 #include "io/source_list.h"
@@ -12,6 +13,7 @@ static cm_err check_device(struct cm_mint_plan *p, const struct cm_values *v, bo
     const struct cm_certspec spec = cm_mint_plan_spec(p);
 
     CM_TRY(cm_profile_check_id(p->profile, v->id, err));
+    CM_TRY(cm_mint_rules_check_id(p, v->id, err));
     CM_TRY(cm_tmpl_check(p->tmpl, v, err));
     return whole || cm_ca_constrains_names(p->ca) ? cm_tmpl_check_under_ca(p->tmpl, &spec, v, err) : CM_OK;
 }

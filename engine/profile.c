@@ -8,9 +8,8 @@
 #include <strings.h>
 
 static const char *const profile_keys[] = {
-    "description",        "subject",       "san",        "days",          "keys",
-    "signatures",         "id_characters", "extensions", "extensions_ec", "extensions_rsa",
-    "extensions_ed25519",
+    "description",   "subject",  "san",        "days",          "keys",           "signatures",
+    "id_characters", "registry", "extensions", "extensions_ec", "extensions_rsa", "extensions_ed25519",
 };
 
 /* Marks are letters and digits only, so that they pass every string type that
@@ -319,6 +318,11 @@ const char *cm_profile_section(const struct cm_profile *p, enum cm_keyfam family
     const char *section = NCONF_get_string(p->conf, "profile", key[family]);
 
     return section != NULL ? section : NCONF_get_string(p->conf, "profile", "extensions");
+}
+
+const char *cm_profile_registry(const struct cm_profile *p)
+{
+    return NCONF_get_string(p->conf, "profile", "registry");
 }
 
 /* Is name one of the words of the list that the key holds? True when there is no list. */

@@ -15,8 +15,9 @@
  * which the template compiler finds again in the encoded extension.
  *
  *   [profile]       description, subject, san, days, keys, signatures,
- *                   id_characters, extensions, extensions_ec, extensions_rsa,
- *                   extensions_ed25519
+ *                   id_characters, registry (whose rules the devices are held to,
+ *                   which is for the caller), extensions, extensions_ec,
+ *                   extensions_rsa, extensions_ed25519
  *
  *  Ownership  cm_profile_close frees it; strings returned are borrowed.
  *  Threads    read-only after open; NCONF and X509V3 are used by one thread.
@@ -45,6 +46,8 @@ CM_MUST_CHECK cm_err cm_profile_pattern(const struct cm_profile *p, const char *
                                         const char **out, struct cm_error *err);
 /* The extension section for keys of this family; NULL: the profile has none. */
 const char *cm_profile_section(const struct cm_profile *p, enum cm_keyfam family);
+/* Whose rules the devices are held to ("aws-iot"); NULL: nobody's. */
+const char *cm_profile_registry(const struct cm_profile *p);
 /* Refuses a key algorithm or a CA signature that the profile does not list. */
 CM_MUST_CHECK cm_err cm_profile_check(const struct cm_profile *p, const struct cm_keyalg *key,
                                       const struct cm_sigalg *sig, struct cm_error *err);

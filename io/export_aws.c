@@ -1,15 +1,8 @@
+#include "io/awslimits.h"
 #include "io/export_impl.h"
 
 /* AWS IoT: bulk registration (StartThingRegistrationTask) and just-in-time provisioning, and their templates.
  */
-enum {
-    VALUE_MAX = 4096,
-    LINE_MAX = 256000,
-    TEMPLATE_MAX = 10240,
-    ATTRIBUTES_BARE = 3,
-    ATTRIBUTES_TYPED = 50
-};
-
 static const char certificate_parameter[] = "CertificatePem", ca_parameter[] = "CACertificatePem",
                   name_parameter[] = "ThingName", serial_parameter[] = "SerialNumber";
 
@@ -17,7 +10,7 @@ static const char certificate_parameter[] = "CertificatePem", ca_parameter[] = "
 
 static cm_err check_thing_word(const char *option, const char *value, struct cm_error *err)
 {
-    if (value != NULL && !cm_export_fits(value, ":_-", 1, 128))
+    if (value != NULL && !cm_aws_thing_name(value))
         CM_FAIL(err, CM_E_USAGE, "--%s %.80s: AWS IoT takes A-Z a-z 0-9 : _ -, at most 128 of them", option,
                 value);
     return CM_OK;
@@ -25,7 +18,7 @@ static cm_err check_thing_word(const char *option, const char *value, struct cm_
 
 static cm_err check_policy(const char *policy, struct cm_error *err)
 {
-    if (policy != NULL && !cm_export_fits(policy, "_+=,.@-", 1, 128))
+    if (policy != NULL && !cm_export_fits(policy, "_+=,.@-", 1, CM_AWS_NAME_MAX))
         CM_FAIL(
             err, CM_E_USAGE,
             "--aws-policy %.80s: the name of a policy is of A-Z a-z 0-9 _ + = , . @ -, at most 128 of them",
@@ -65,14 +58,14 @@ static cm_err check_bulk_options(const struct cm_export *x, struct cm_error *err
     static const char *const own[] = { certificate_parameter, ca_parameter, name_parameter, serial_parameter,
                                        "serialNumber" };
     const struct cm_export_options *const o = x->options;
-    const size_t most = o->thing_type != NULL ? ATTRIBUTES_TYPED : ATTRIBUTES_BARE;
+    const size_t most = o->thing_type != NULL ? CM_AWS_ATTRIBUTES_TYPED : CM_AWS_ATTRIBUTES_BARE;
 
     CM_TRY(check_options(x, err));
-    if (x->ca_pem.len > VALUE_MAX)
+    if (x->ca_pem.len > CM_AWS_VALUE_MAX)
         CM_FAIL(err, CM_E_INPUT,
                 "the CA of %s: its %s has %zu characters, AWS IoT takes %d in a bulk registration: export to "
                 "aws-jitp",
-                cm_fleet_path(x->fleet), ca_parameter, x->ca_pem.len, VALUE_MAX);
+                cm_fleet_path(x->fleet), ca_parameter, x->ca_pem.len, CM_AWS_VALUE_MAX);
     if (o->thing_attributes.count + 1 > most)
         CM_FAIL(err, CM_E_USAGE,
                 "a thing takes %zu attributes%s, the serial number is one of them, and --aws-attribute asks "
@@ -197,10 +190,10 @@ static void put_jitp_template(const struct cm_export *x, struct cm_writer *w)
 
 static cm_err check_template(const struct cm_writer *w, struct cm_error *err)
 {
-    if (w->len > TEMPLATE_MAX)
+    if (w->len > CM_AWS_TEMPLATE_MAX)
         CM_FAIL(err, CM_E_USAGE,
                 "the template has %zu characters, AWS IoT takes %d: name fewer groups or attributes", w->len,
-                TEMPLATE_MAX);
+                CM_AWS_TEMPLATE_MAX);
     return CM_OK;
 }
 
@@ -224,8 +217,8 @@ static bool judge_bulk(struct cm_export *x, const struct cm_row *row, char why[C
         return false;
     }
     const size_t len = cm_export_leaf_len(x, row);
-    if (len > VALUE_MAX) {
-        (void) snprintf(why, CM_EXPORT_WHY, LONG_VALUE, certificate_parameter, len, VALUE_MAX);
+    if (len > CM_AWS_VALUE_MAX) {
+        (void) snprintf(why, CM_EXPORT_WHY, LONG_VALUE, certificate_parameter, len, CM_AWS_VALUE_MAX);
         return false;
     }
     return cm_export_judge_thing(row->device_id, "id", why);
@@ -250,9 +243,9 @@ static cm_err put_bulk_row(struct cm_export *x, const struct cm_row *row, struct
     for (size_t i = 0; i < names->count; i++)
         cm_put_member(w, names->item[i], cm_export_value(row, names->item[i]));
     cm_put_lit(w, "}\n");
-    if (w->len > LINE_MAX)
+    if (w->len > CM_AWS_LINE_MAX)
         CM_FAIL(err, CM_E_INPUT, "the line of %.96s has %zu octets, and a bulk registration takes %d",
-                row->device_id, w->len, LINE_MAX);
+                row->device_id, w->len, CM_AWS_LINE_MAX);
     return CM_OK;
 }
 

@@ -1,6 +1,8 @@
 #include "engine/row.h"
 #include "io/export_impl.h"
 
+#include "io/awslimits.h"
+
 #include <ctype.h>
 #include <jansson.h>
 
@@ -144,7 +146,7 @@ void cm_subject_read(const char *subject, struct cm_subject *out)
 
 bool cm_export_judge_thing(const char *name, const char *what, char why[CM_EXPORT_WHY])
 {
-    if (cm_export_fits(name, ":_-", 1, 128))
+    if (cm_aws_thing_name(name))
         return true;
     (void) snprintf(why, CM_EXPORT_WHY,
                     "its %s is no name for a thing: AWS IoT takes A-Z a-z 0-9 : _ -, at most 128 of them",

@@ -1,0 +1,157 @@
+#include "aws/rules.h"
+
+#include "engine/derread.h"
+#include "engine/ossl.h"
+#include "engine/pem.h"
+#include "engine/sigalg.h"
+
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/pem.h>
+
+/* facts.c - the facts that rules.c judges, out of a certificate. */
+
+static void read_key(X509 *x, struct cm_aws_cert *out)
+{
+    EVP_PKEY *key = X509_get0_pubkey(x); /* x's */
+
+    if (key == NULL) {
+        (void) snprintf(out->key, sizeof out->key, "of a kind that libcrypto doesn't know");
+    } else if (EVP_PKEY_is_a(key, "RSA") == 1 || EVP_PKEY_is_a(key, "RSA-PSS") == 1) {
+        const int bits = EVP_PKEY_get_bits(key);
+        out->rsa_bits = bits > 0 ? (unsigned) bits : 1;
+        (void) snprintf(out->key, sizeof out->key, "RSA-%d", bits);
+    } else {
+        size_t len = 0;
+        (void) snprintf(out->key, sizeof out->key, "%s", cm_sigalg_key_name(key));
+        if (strcmp(out->key, "EC") == 0)
+            (void) EVP_PKEY_get_group_name(key, out->key, sizeof out->key, &len);
+    }
+}
+
+static void read_signature(X509 *x, struct cm_aws_cert *out)
+{
+    const int nid = X509_get_signature_nid(x);
+    int md = NID_undef, pk = NID_undef;
+
+    (void) X509_get_signature_info(x, &md, &pk, NULL, NULL);
+    if (nid == NID_rsassaPss)
+        (void) snprintf(out->signature, sizeof out->signature, "RSASSA-PSS-%s", OBJ_nid2sn(md));
+    else
+        (void) snprintf(out->signature, sizeof out->signature, "%s", OBJ_nid2ln(nid));
+}
+
+static cm_err read_time(const ASN1_TIME *t, cm_when *out, struct cm_error *err)
+{
+    struct tm tm;
+
+    if (ASN1_TIME_to_tm(t, &tm) != 1)
+        CM_FAIL(err, CM_E_INPUT, "its validity can't be read");
+    return cm_when_make(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, out,
+                        err);
+}
+
+/* The last CN of a Name, its octets as they are; what holds a zero octet is no name for anything. */
+static void read_common_name(struct cm_span name, struct cm_aws_cert *out)
+{
+    static const uint8_t common_name[] = { 0x55, 0x04, 0x03 };
+    struct cm_span rdns, rdn, attribute, oid, value;
+    uint8_t tag = 0;
+
+    if (cm_derread_take(&name, CM_TAG_SEQUENCE, "subject", &rdns, NULL, NULL) != CM_OK)
+        return;
+    while (rdns.len > 0 && cm_derread_take(&rdns, CM_TAG_SET, "RDN", &rdn, NULL, NULL) == CM_OK)
+        while (rdn.len > 0 &&
+               cm_derread_take(&rdn, CM_TAG_SEQUENCE, "attribute", &attribute, NULL, NULL) == CM_OK) {
+            if (cm_derread_oid(&attribute, "type", &oid, NULL) != CM_OK ||
+                !cm_span_eq(oid, cm_span(common_name, sizeof common_name)) ||
+                cm_derread_any(&attribute, "value", &tag, &value, NULL, NULL) != CM_OK)
+                continue;
+            (void) snprintf(out->common_name, sizeof out->common_name, "%.*s%s", (int) value.len,
+                            (const char *) value.data, memchr(value.data, 0, value.len) != NULL ? "\\0" : "");
+        }
+}
+
+cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, struct cm_aws_cert *out,
+                       struct cm_error *err)
+{
+    const uint8_t *in = der.data, *name = NULL;
+    size_t name_len = 0;
+    CM_AUTO(X509) x = der.len <= INT32_MAX ? d2i_X509(NULL, &in, (long) der.len) : NULL;
+
+    *out =
+        (struct cm_aws_cert) { .role = role, .dated = true, .pem_len = cm_pem_len("CERTIFICATE", der.len) };
+    if (x == NULL || in != der.data + der.len)
+        CM_FAIL(err, CM_E_INPUT, "it is not exactly one certificate in DER");
+    read_key(x, out);
+    read_signature(x, out);
+    if (X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) == 1)
+        read_common_name(cm_span(name, name_len), out);
+    out->is_ca = (X509_get_extension_flags(x) & (EXFLAG_BCONS | EXFLAG_CA)) == (EXFLAG_BCONS | EXFLAG_CA);
+    CM_TRY(read_time(X509_get0_notBefore(x), &out->not_before, err));
+    CM_TRY(read_time(X509_get0_notAfter(x), &out->not_after, err));
+    ERR_clear_error();
+    return CM_OK;
+}
+
+/* The first certificate's DER; *out is OPENSSL_free's. */
+static cm_err first_der(struct cm_span pem, uint8_t **out, size_t *out_len, struct cm_error *err)
+{
+    CM_AUTO(BIO) in = pem.len <= INT32_MAX ? BIO_new_mem_buf(pem.data, (int) pem.len) : NULL;
+    char *label = NULL, *header = NULL;
+    long len = 0;
+
+    *out = NULL;
+    while (in != NULL && PEM_read_bio(in, &label, &header, out, &len) == 1) {
+        const bool found = strcmp(label, PEM_STRING_X509) == 0 || strcmp(label, PEM_STRING_X509_OLD) == 0;
+        OPENSSL_free(label);
+        OPENSSL_free(header);
+        *out_len = (size_t) len;
+        if (found)
+            return CM_OK;
+        OPENSSL_clear_free(*out, (size_t) len); /* a private key, perhaps */
+        *out = NULL;
+    }
+    CM_FAIL(err, CM_E_INPUT, "it holds no certificate (no \"-----BEGIN CERTIFICATE-----\")");
+}
+
+static cm_err read_first(struct cm_span der, enum cm_aws_role role, struct cm_aws_cert *out,
+                         uint8_t certificate_id[32], uint8_t subject[32], struct cm_error *err)
+{
+    const uint8_t *in = der.data, *name = NULL;
+    size_t name_len = 0;
+
+    CM_TRY(cm_aws_cert_der(der, role, out, err));
+    CM_AUTO(X509) x = d2i_X509(NULL, &in, (long) der.len);
+    if (x == NULL || X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) != 1 ||
+        EVP_Digest(name, name_len, subject, NULL, EVP_sha256(), NULL) != 1 ||
+        EVP_Digest(der.data, der.len, certificate_id, NULL, EVP_sha256(), NULL) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "no SHA-256 of a certificate");
+    return CM_OK;
+}
+
+cm_err cm_aws_cert_pem(struct cm_span pem, enum cm_aws_role role, struct cm_aws_cert *out,
+                       uint8_t certificate_id[32], uint8_t subject[32], struct cm_error *err)
+{
+    uint8_t *der = NULL;
+    size_t len = 0;
+
+    CM_TRY(first_der(pem, &der, &len, err));
+    const cm_err rc = read_first(cm_span(der, len), role, out, certificate_id, subject, err);
+    OPENSSL_free(der);
+    return rc;
+}
+
+void cm_aws_cert_read(const struct cm_certread *read, size_t der_len, struct cm_aws_cert *out)
+{
+    *out =
+        (struct cm_aws_cert) { .role = CM_AWS_DEVICE,
+                               .rsa_bits = read->key.alg->family == CM_KEYFAM_RSA ? read->key.alg->bits : 0,
+                               .dated = true,
+                               .not_before = read->not_before.at,
+                               .not_after = read->not_after.at,
+                               .pem_len = cm_pem_len("CERTIFICATE", der_len) };
+    (void) snprintf(out->key, sizeof out->key, "%s", read->key.alg->name);
+    (void) snprintf(out->signature, sizeof out->signature, "%s", read->sigalg->name);
+    read_common_name(read->subject, out);
+}
