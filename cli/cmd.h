@@ -19,6 +19,7 @@ extern const struct cm_cmd cm_cmd_export;
 extern const struct cm_cmd cm_cmd_claim;
 extern const struct cm_cmd cm_cmd_report;
 extern const struct cm_cmd cm_cmd_import_status;
+extern const struct cm_cmd cm_cmd_aws_kit;
 extern const struct cm_cmd cm_cmd_aws_check;
 extern const struct cm_cmd cm_cmd_bench;
 extern const struct cm_cmd cm_cmd_doctor;

@@ -14,10 +14,11 @@
 
 /* TO ADD A SUBCOMMAND: a file cli/cmd_x.c, a line in cmd.h and a row here. */
 static const struct cm_cmd *const cmds[] = {
-    &cm_cmd_ca_init,   &cm_cmd_plan,          &cm_cmd_mint,   &cm_cmd_resume,       &cm_cmd_verify,
-    &cm_cmd_show,      &cm_cmd_extract,       &cm_cmd_export, &cm_cmd_load,         &cm_cmd_claim,
-    &cm_cmd_report,    &cm_cmd_import_status, &cm_cmd_repair, &cm_cmd_reissue,      &cm_cmd_purge_keys,
-    &cm_cmd_aws_check, &cm_cmd_bench,         &cm_cmd_doctor, &cm_cmd_profile_list, &cm_cmd_profile_show,
+    &cm_cmd_ca_init,      &cm_cmd_plan,          &cm_cmd_mint,   &cm_cmd_resume,  &cm_cmd_verify,
+    &cm_cmd_show,         &cm_cmd_extract,       &cm_cmd_export, &cm_cmd_load,    &cm_cmd_claim,
+    &cm_cmd_report,       &cm_cmd_import_status, &cm_cmd_repair, &cm_cmd_reissue, &cm_cmd_purge_keys,
+    &cm_cmd_aws_kit,      &cm_cmd_aws_check,     &cm_cmd_bench,  &cm_cmd_doctor,  &cm_cmd_profile_list,
+    &cm_cmd_profile_show,
 };
 
 static const char intro[] =

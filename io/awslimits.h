@@ -1,6 +1,8 @@
 #ifndef CM_IO_AWSLIMITS_H
 #define CM_IO_AWSLIMITS_H
 
+#include "engine/err.h"
+
 #include <stdbool.h>
 
 /* awslimits.h - AWS IoT's sizes and names, for those who write what it reads (io/export_aws.c), judge what it
@@ -25,5 +27,10 @@ enum {
 bool cm_aws_thing_name(const char *name);
 /* A registration code: 64 hexadecimal digits. */
 bool cm_aws_registration_code(const char *code);
+
+/* Account, region and partition of ARNs, by their options' names: the first two together or both NULL;
+ * *partition: "aws" where it was NULL. CM_E_USAGE. */
+CM_MUST_CHECK cm_err cm_aws_check_account(const char *account, const char *region, const char **partition,
+                                          struct cm_error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "engine/pem.h"
 #include "engine/pemread.h"
 #include "engine/xxh.h"
+#include "io/awslimits.h"
 #include "io/bundle.h"
 #include "io/extsort.h"
 #include "io/fleet_walk.h"
@@ -301,21 +302,6 @@ static cm_err write_all(struct cm_export *x, const struct cm_export_format *form
 
 /* ---- both ---- */
 
-static cm_err check_aws(struct cm_export_options *o, struct cm_error *err)
-{
-    if ((o->account == NULL) != (o->region == NULL) || (o->partition != NULL && o->account == NULL))
-        CM_FAIL(err, CM_E_USAGE, "an ARN takes both --aws-account and --aws-region");
-    if (o->account != NULL && (strlen(o->account) != 12 || strspn(o->account, "0123456789") != 12))
-        CM_FAIL(err, CM_E_USAGE, "--aws-account %.40s: an account is 12 digits", o->account);
-    if (o->region != NULL && !cm_export_fits(o->region, "-", 5, 40))
-        CM_FAIL(err, CM_E_USAGE, "--aws-region %.40s is no region, like eu-central-1", o->region);
-    if (o->partition == NULL)
-        o->partition = "aws";
-    if (strncmp(o->partition, "aws", 3) != 0 || !cm_export_fits(o->partition, "-", 3, 20))
-        CM_FAIL(err, CM_E_USAGE, "--aws-partition %.40s is none, like aws, aws-cn, aws-us-gov", o->partition);
-    return CM_OK;
-}
-
 size_t cm_export_leaf_len(const struct cm_export *x, const struct cm_row *row)
 {
     const size_t len = row->chain.length > x->chain_len ? row->chain.length - x->chain_len : 0;
@@ -372,7 +358,7 @@ cm_err cm_export(const struct cm_export_conf *conf, struct cm_export_result *out
 
     *out = (struct cm_export_result) { 0 };
     CM_TRY(find_format(conf->format, &format, err));
-    CM_TRY(check_aws(&options, err));
+    CM_TRY(cm_aws_check_account(options.account, options.region, &options.partition, err));
     x.ca_pem_text = malloc(cm_fleet_ca_pem(conf->fleet).len);
     x.leaf = cm_writer(malloc(leaf_max), leaf_max);
     x.text = cm_writer(malloc(CM_EXPORT_TEXT), CM_EXPORT_TEXT);

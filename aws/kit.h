@@ -1,0 +1,33 @@
+#ifndef CM_AWS_KIT_H
+#define CM_AWS_KIT_H
+
+#include "engine/ca.h"
+
+#include <stddef.h>
+
+/* kit.h - the registration kit: the files of aws/kit/ with their places filled, and the CA's and the
+ * verification certificate beside them, as a directory.
+ *
+ *  Whole    the directory is made as DIR.part and renamed when all of it is durable, never over one that is
+ * there. After a failure nothing is left. Errors   CM_E_USAGE: DIR is there already, or no name for one;
+ * CM_E_IO; CM_E_NOMEM.
+ */
+struct cm_aws_kit {
+    const struct cm_ca *ca;
+    struct cm_span verification; /* PEM */
+    cm_when verification_end;
+    const char *account, *region; /* as cm_aws_check_account has them; NULL: the scripts ask for them */
+    const char *partition;
+};
+
+/* One file as it is embedded: "register-ca-default.sh", with places @NAME@. */
+struct cm_aws_kit_file {
+    const char *name, *text;
+};
+extern const struct cm_aws_kit_file cm_aws_kit_embedded[];
+extern const size_t cm_aws_kit_embedded_count;
+
+/* dir is a path; its parent must exist. */
+CM_MUST_CHECK cm_err cm_aws_kit_write(const struct cm_aws_kit *k, const char *dir, struct cm_error *err);
+
+#endif
