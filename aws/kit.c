@@ -110,14 +110,16 @@ struct place {
 static cm_err write_file(const struct place *p, const char *name, mode_t mode, struct cm_span data,
                          struct cm_error *err)
 {
+    char path[2 * NAME_MAX];
     int fd = -1;
 
+    (void) snprintf(path, sizeof path, "%s/%s", p->part, name);
     CM_TRY(cm_file_create(p->fd, p->part, name, 0, mode, &fd, err));
-    cm_err rc = cm_file_write(fd, name, data.data, data.len, 0, err);
+    cm_err rc = cm_file_write(fd, path, data.data, data.len, 0, err);
     if (rc == CM_OK)
-        rc = cm_file_sync(fd, name, err);
+        rc = cm_file_sync(fd, path, err);
     if (close(fd) != 0 && rc == CM_OK)
-        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s/%s", p->part, name);
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write %s", path);
     return rc;
 }
 
@@ -188,7 +190,7 @@ static cm_err find_place(const char *dir, struct place *p, struct cm_error *err)
     (void) snprintf(p->name, sizeof p->name, "%.*s", (int) name_len, name);
     (void) snprintf(p->part, sizeof p->part, "%.*s.part", (int) name_len, name);
     const cm_err rc = cm_dir_open(p->parent, &p->parent_fd, err);
-    if (rc == CM_E_IO && err != NULL && err->os == ENOENT)
+    if (rc == CM_E_IO && err->os == ENOENT)
         CM_FAIL(err, CM_E_USAGE, "--out %.200s: there is no directory %.200s; make it first", dir, p->parent);
     CM_TRY(rc);
     for (int part = 0; part < 2; part++)
@@ -203,22 +205,22 @@ cm_err cm_aws_kit_write(const struct cm_aws_kit *k, const char *dir, struct cm_e
 {
     struct place p = { .parent_fd = -1, .fd = -1 };
     cm_err rc = find_place(dir, &p, err);
-    bool made = false;
+    const char *there = NULL; /* what is to go when a step fails */
 
     if (rc == CM_OK) {
         rc = cm_dir_make(p.parent_fd, p.parent, p.part, 0755, &p.fd, err);
-        made = rc == CM_OK;
+        there = rc != CM_OK && err->os == EEXIST ? NULL : p.part; /* somebody else's, who was quicker */
     }
     if (rc == CM_OK)
         rc = fill(k, &p, err);
     if (rc == CM_OK) {
         rc = cm_rename_new(p.parent_fd, p.parent, p.part, p.name, err);
-        made = rc != CM_OK;
+        there = rc == CM_OK ? p.name : p.part;
     }
     if (rc == CM_OK)
         rc = cm_dir_sync(p.parent_fd, p.parent, err);
-    if (made)
-        (void) !cm_dir_discard(p.parent_fd, p.parent, p.part, false, NULL);
+    if (rc != CM_OK && there != NULL)
+        (void) !cm_dir_discard(p.parent_fd, p.parent, there, false, NULL);
     cm_fd_close(&p.fd);
     cm_fd_close(&p.parent_fd);
     return rc;

@@ -27,7 +27,7 @@ struct cm_aws_kit_file {
 extern const struct cm_aws_kit_file cm_aws_kit_embedded[];
 extern const size_t cm_aws_kit_embedded_count;
 
-/* dir is a path; its parent must exist. */
+/* dir is a path; its parent must exist. err is not NULL. */
 CM_MUST_CHECK cm_err cm_aws_kit_write(const struct cm_aws_kit *k, const char *dir, struct cm_error *err);
 
 #endif

@@ -14,6 +14,7 @@ struct one {
 struct cm_awscas {
     struct one *item; /* malloced */
     size_t count, cap, cas;
+    size_t seen; /* files with a certificate, the same ones again included */
 };
 
 cm_err cm_awscas_open(struct cm_awscas **out, struct cm_error *err)
@@ -74,6 +75,7 @@ cm_err cm_awscas_add(struct cm_awscas *c, const char *name, struct cm_span pem, 
         cm_aws_cert_pem(pem, role_of(name), &one->facts, one->certificate_id, one->subject, &why);
     if (rc != CM_OK)
         CM_FAIL(err, rc, "%.200s: %.200s", name, why.what);
+    c->seen++;
     for (size_t i = 0; i < c->count; i++)
         if (memcmp(c->item[i].certificate_id, one->certificate_id, sizeof one->certificate_id) == 0)
             return CM_OK;
@@ -121,19 +123,19 @@ static cm_err on_name(void *arg, const char *name, struct cm_error *err)
 cm_err cm_awscas_add_dir(struct cm_awscas *c, const char *path, struct cm_error *err)
 {
     struct dir d = { c, path };
-    const size_t before = c->count;
+    const size_t before = c->seen;
     int fd = -1;
 
     CM_TRY(cm_dir_open(path, &fd, err));
     const cm_err rc = cm_dir_each(fd, ".", path, on_name, &d, err);
     cm_fd_close(&fd);
     CM_TRY(rc);
-    if (c->count == before)
-        CM_FAIL(err, CM_E_INPUT,
-                "%s is no fleet (no run.json), and has no certificates (.pem, .crt, .cer) that are new here; "
-                "name a "
-                "fleet, or a directory with CA certificates",
-                path);
+    if (c->seen == before)
+        CM_FAIL(
+            err, CM_E_INPUT,
+            "%s is no fleet (no run.json), and has no certificates (.pem, .crt, .cer); name a fleet, or a "
+            "directory with CA certificates",
+            path);
     return CM_OK;
 }
 
