@@ -51,8 +51,7 @@ static cm_err read_time(const ASN1_TIME *t, cm_when *out, struct cm_error *err)
                         err);
 }
 
-/* The last CN of a Name, its octets as they are; what holds a zero octet is no name for anything. */
-static void read_common_name(struct cm_span name, struct cm_aws_cert *out)
+void cm_aws_common_name(struct cm_span name, char *out, size_t out_len)
 {
     static const uint8_t common_name[] = { 0x55, 0x04, 0x03 };
     struct cm_span rdns, rdn, attribute, oid, value;
@@ -67,8 +66,8 @@ static void read_common_name(struct cm_span name, struct cm_aws_cert *out)
                 !cm_span_eq(oid, cm_span(common_name, sizeof common_name)) ||
                 cm_derread_any(&attribute, "value", &tag, &value, NULL, NULL) != CM_OK)
                 continue;
-            (void) snprintf(out->common_name, sizeof out->common_name, "%.*s%s", (int) value.len,
-                            (const char *) value.data, memchr(value.data, 0, value.len) != NULL ? "\\0" : "");
+            (void) snprintf(out, out_len, "%.*s%s", (int) value.len, (const char *) value.data,
+                            memchr(value.data, 0, value.len) != NULL ? "\\0" : "");
         }
 }
 
@@ -86,7 +85,7 @@ cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, struct cm_aws_
     read_key(x, out);
     read_signature(x, out);
     if (X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) == 1)
-        read_common_name(cm_span(name, name_len), out);
+        cm_aws_common_name(cm_span(name, name_len), out->common_name, sizeof out->common_name);
     out->is_ca = (X509_get_extension_flags(x) & (EXFLAG_BCONS | EXFLAG_CA)) == (EXFLAG_BCONS | EXFLAG_CA);
     CM_TRY(read_time(X509_get0_notBefore(x), &out->not_before, err));
     CM_TRY(read_time(X509_get0_notAfter(x), &out->not_after, err));
@@ -142,6 +141,38 @@ cm_err cm_aws_cert_pem(struct cm_span pem, enum cm_aws_role role, struct cm_aws_
     return rc;
 }
 
+static cm_err put_subject(struct cm_span der, char *subject, size_t subject_len, struct cm_error *err)
+{
+    const uint8_t *in = der.data;
+    CM_AUTO(X509) x = d2i_X509(NULL, &in, (long) der.len);
+    CM_AUTO(BIO) out = BIO_new(BIO_s_mem());
+    char *text = NULL;
+
+    if (x == NULL)
+        CM_FAIL(err, CM_E_INPUT, "it is not exactly one certificate in DER");
+    if (out == NULL ||
+        X509_NAME_print_ex(out, X509_get_subject_name(x), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0)
+        CM_FAIL(err, CM_E_CRYPTO, "the subject has no text");
+    const long len = BIO_get_mem_data(out, &text);
+    (void) snprintf(subject, subject_len, "%.*s", (int) len, text);
+    return CM_OK;
+}
+
+cm_err cm_aws_cert_text(struct cm_span pem, struct cm_writer *out, char *subject, size_t subject_len,
+                        struct cm_error *err)
+{
+    uint8_t *der = NULL;
+    size_t len = 0;
+
+    CM_TRY(first_der(pem, &der, &len, err));
+    cm_put_pem(out, "CERTIFICATE", der, len);
+    cm_err rc = cm_writer_ok(out) ? CM_OK : cm_fail(err, CM_E_NOSPACE, CM_HERE, "no room for a certificate");
+    if (rc == CM_OK)
+        rc = put_subject(cm_span(der, len), subject, subject_len, err);
+    OPENSSL_free(der);
+    return rc;
+}
+
 void cm_aws_cert_read(const struct cm_certread *read, size_t der_len, struct cm_aws_cert *out)
 {
     *out =
@@ -153,5 +184,5 @@ void cm_aws_cert_read(const struct cm_certread *read, size_t der_len, struct cm_
                                .pem_len = cm_pem_len("CERTIFICATE", der_len) };
     (void) snprintf(out->key, sizeof out->key, "%s", read->key.alg->name);
     (void) snprintf(out->signature, sizeof out->signature, "%s", read->sigalg->name);
-    read_common_name(read->subject, out);
+    cm_aws_common_name(read->subject, out->common_name, sizeof out->common_name);
 }

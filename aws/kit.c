@@ -1,7 +1,5 @@
 #include "aws/kit.h"
 
-#include "engine/derread.h"
-#include "engine/pem.h"
 #include "engine/row.h"
 #include "io/file.h"
 
@@ -49,6 +47,20 @@ static cm_err put_template(const struct cm_aws_kit *k, struct cm_writer *w, stru
     return rc;
 }
 
+/* Two lines of README.md. */
+static void put_verification(const struct cm_aws_kit *k, struct cm_writer *w)
+{
+    if (k->verification_end != 0) {
+        cm_put_lit(w, "verification.pem   is valid until ");
+        cm_put_rfc3339(w, k->verification_end);
+        cm_put_lit(w, "; then make the kit again");
+    } else {
+        cm_put_lit(w, "verification.csr   is for the CA to sign, as verification.pem here: for a day, with "
+                      "this subject;\n"
+                      "                       then certmill aws check says whether it is right");
+    }
+}
+
 static cm_err put_place(const struct cm_aws_kit *k, struct cm_span place, bool in_document,
                         struct cm_writer *w, struct cm_error *err)
 {
@@ -56,8 +68,8 @@ static cm_err put_place(const struct cm_aws_kit *k, struct cm_span place, bool i
     const struct {
         const char *name, *value;
     } places[] = {
-        { "CA_ID", cm_ca_certificate_id(k->ca) },
-        { "CA_SUBJECT", cm_ca_subject_text(k->ca) },
+        { "CA_ID", k->ca_certificate_id },
+        { "CA_SUBJECT", k->ca_subject },
         { "PARTITION", k->partition },
         { "DNS_SUFFIX", china ? "amazonaws.com.cn" : "amazonaws.com" },
         { "ACCOUNT", k->account != NULL ? k->account
@@ -70,8 +82,8 @@ static cm_err put_place(const struct cm_aws_kit *k, struct cm_span place, bool i
 
     if (cm_span_eq(place, cm_span_str("JITP_TEMPLATE")))
         return put_template(k, w, err);
-    if (cm_span_eq(place, cm_span_str("VERIFICATION_END"))) {
-        cm_put_rfc3339(w, k->verification_end);
+    if (cm_span_eq(place, cm_span_str("VERIFICATION"))) {
+        put_verification(k, w);
         return CM_OK;
     }
     for (size_t i = 0; i < CM_COUNT(places); i++)
@@ -146,28 +158,12 @@ static cm_err write_texts(const struct cm_aws_kit *k, const struct place *p, str
     return rc;
 }
 
-/* The CA's own certificate, which is what is registered; what stands above it is not. */
-static cm_err write_ca(const struct cm_aws_kit *k, const struct place *p, struct cm_error *err)
-{
-    struct cm_span chain = cm_ca_chain_der(k->ca), der = { 0 };
-
-    CM_TRY(cm_derread_take(&chain, CM_TAG_SEQUENCE, "certificate", NULL, &der, err));
-    const size_t len = cm_pem_len("CERTIFICATE", der.len);
-    uint8_t *const text = malloc(len);
-    if (text == NULL)
-        CM_FAIL(err, CM_E_NOMEM, "out of memory for the CA's certificate");
-    struct cm_writer w = cm_writer(text, len);
-    cm_put_pem(&w, "CERTIFICATE", der.data, der.len);
-    const cm_err rc = write_file(p, "ca.pem", 0644, cm_span(w.data, w.len), err);
-    free(text);
-    return rc;
-}
-
 static cm_err fill(const struct cm_aws_kit *k, const struct place *p, struct cm_error *err)
 {
     CM_TRY(write_texts(k, p, err));
-    CM_TRY(write_ca(k, p, err));
-    CM_TRY(write_file(p, "verification.pem", 0644, k->verification, err));
+    CM_TRY(write_file(p, "ca.pem", 0644, k->ca_pem, err));
+    CM_TRY(write_file(p, k->verification_end != 0 ? "verification.pem" : "verification.csr", 0644,
+                      k->verification, err));
     return cm_dir_sync(p->fd, p->part, err);
 }
 

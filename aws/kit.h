@@ -1,9 +1,9 @@
 #ifndef CM_AWS_KIT_H
 #define CM_AWS_KIT_H
 
-#include "engine/ca.h"
-
-#include <stddef.h>
+#include "engine/bytes.h"
+#include "engine/err.h"
+#include "engine/when.h"
 
 /* kit.h - the registration kit: the files of aws/kit/ with their places filled, and the CA's and the
  * verification certificate beside them, as a directory.
@@ -13,10 +13,12 @@
  * CM_E_IO; CM_E_NOMEM.
  */
 struct cm_aws_kit {
-    const struct cm_ca *ca;
-    struct cm_span verification; /* PEM */
-    cm_when verification_end;
-    const char *account, *region; /* as cm_aws_check_account has them; NULL: the scripts ask for them */
+    struct cm_span ca_pem;         /* the CA's certificate alone */
+    const char *ca_certificate_id; /* as hex digits */
+    const char *ca_subject;        /* one line */
+    struct cm_span verification;   /* PEM: the verification certificate, or the request for it */
+    cm_when verification_end;      /* 0: it is a request */
+    const char *account, *region;  /* as cm_aws_check_account has them; NULL: the scripts ask for them */
     const char *partition;
 };
 

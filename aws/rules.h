@@ -68,6 +68,12 @@ CM_MUST_CHECK cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, 
  * there is none. */
 CM_MUST_CHECK cm_err cm_aws_cert_pem(struct cm_span pem, enum cm_aws_role role, struct cm_aws_cert *out,
                                      uint8_t certificate_id[32], uint8_t subject[32], struct cm_error *err);
+/* The same certificate alone, as PEM, and its subject in one line (RFC 4514, cut at subject_len). */
+CM_MUST_CHECK cm_err cm_aws_cert_text(struct cm_span pem, struct cm_writer *out, char *subject,
+                                      size_t subject_len, struct cm_error *err);
+/* The last CN of a Name (DER), its octets as they are; what holds a zero octet ends in "\0" and is no name
+ * for anything. Untouched when there is none. */
+void cm_aws_common_name(struct cm_span name, char *out, size_t out_len);
 /* The facts of a device's certificate, quickly; der_len: of the whole. */
 void cm_aws_cert_read(const struct cm_certread *read, size_t der_len, struct cm_aws_cert *out);
 

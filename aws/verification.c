@@ -49,6 +49,17 @@ static cm_err read_csr(const struct cm_aws_verification *v, X509_REQ *req, struc
     return CM_OK;
 }
 
+/* Is the CN the code that was given? */
+static cm_err check_code(const struct cm_aws_verification *v, const struct cm_aws_cert *facts,
+                         struct cm_error *err)
+{
+    if (v->code != NULL && strcmp(v->code, facts->common_name) != 0)
+        CM_FAIL(err, CM_E_INPUT,
+                "%.200s: its CN (%s) is not the registration code (%s); make the request for this code",
+                v->csr_name, facts->common_name, v->code);
+    return CM_OK;
+}
+
 /* What has been made, held to the service's rules, and to the code. */
 static cm_err check_made(const struct cm_aws_verification *v, struct cm_span made, struct cm_error *err)
 {
@@ -57,11 +68,7 @@ static cm_err check_made(const struct cm_aws_verification *v, struct cm_span mad
 
     CM_TRY(cm_aws_cert_pem(made, CM_AWS_VERIFICATION, &facts, id, subject, err));
     CM_TRY(cm_aws_check(&facts, v->now, v->csr.len > 0 ? v->csr_name : "the verification certificate", err));
-    if (v->code != NULL && strcmp(v->code, facts.common_name) != 0)
-        CM_FAIL(err, CM_E_INPUT,
-                "%.200s: its CN (%s) is not the registration code (%s); make the request for this code",
-                v->csr_name, facts.common_name, v->code);
-    return CM_OK;
+    return check_code(v, &facts, err);
 }
 
 static cm_err issue(const struct cm_aws_verification *v, struct cm_span subject, struct cm_span spki,
@@ -81,6 +88,48 @@ static cm_err issue(const struct cm_aws_verification *v, struct cm_span subject,
     return check_made(v, cm_span(pem->data + before, pem->len - before), err);
 }
 
+/* ---- a CA that signs elsewhere ---- */
+
+/* Held to the code before somebody else signs it. */
+static cm_err check_request(const struct cm_aws_verification *v, struct cm_span subject, struct cm_error *err)
+{
+    struct cm_aws_cert facts = { .role = CM_AWS_VERIFICATION };
+
+    cm_aws_common_name(subject, facts.common_name, sizeof facts.common_name);
+    CM_TRY(cm_aws_check(&facts, v->now, v->csr_name, err));
+    return check_code(v, &facts, err);
+}
+
+static cm_err put_request(X509_REQ *req, struct cm_writer *pem, struct cm_error *err)
+{
+    CM_AUTO(BIO) out = BIO_new(BIO_s_mem());
+    char *text = NULL;
+
+    if (out == NULL || PEM_write_bio_X509_REQ(out, req) != 1)
+        CM_FAIL(err, CM_E_CRYPTO, "can't encode the certificate request");
+    const long len = BIO_get_mem_data(out, &text);
+    cm_put(pem, text, len > 0 ? (size_t) len : 0);
+    if (!cm_writer_ok(pem))
+        CM_FAIL(err, CM_E_NOSPACE, "no room for the certificate request");
+    return CM_OK;
+}
+
+static cm_err make_request(struct cm_span subject, struct cm_writer *pem, struct cm_error *err)
+{
+    CM_AUTO(EVP_PKEY) key = EVP_EC_gen("P-256");
+    CM_AUTO(X509_REQ) req = X509_REQ_new();
+    const uint8_t *in = subject.data;
+    CM_AUTO(X509_NAME) name = d2i_X509_NAME(NULL, &in, (long) subject.len);
+
+    if (key == NULL || req == NULL || name == NULL || X509_REQ_set_version(req, X509_REQ_VERSION_1) != 1 ||
+        X509_REQ_set_subject_name(req, name) != 1 || X509_REQ_set_pubkey(req, key) != 1 ||
+        X509_REQ_sign(req, key, EVP_sha256()) <= 0)
+        CM_FAIL(err, CM_E_CRYPTO, "can't make the certificate request");
+    return put_request(req, pem, err);
+}
+
+/* ---- both ---- */
+
 static cm_err of_csr(const struct cm_aws_verification *v, struct cm_writer *pem, struct cm_error *err)
 {
     CM_AUTO(BIO) in = v->csr.len <= INT32_MAX ? BIO_new_mem_buf(v->csr.data, (int) v->csr.len) : NULL;
@@ -90,9 +139,13 @@ static cm_err of_csr(const struct cm_aws_verification *v, struct cm_writer *pem,
     struct cm_span subject;
 
     CM_TRY(read_csr(v, req, &subject, &spki, &spki_len, err));
-    const cm_err rc = issue(v, subject, cm_span(spki, spki_len), pem, err);
+    cm_err rc = CM_OK;
+    if (v->ca != NULL)
+        rc = issue(v, subject, cm_span(spki, spki_len), pem, err);
+    else
+        rc = check_request(v, subject, err);
     OPENSSL_free(spki);
-    return rc;
+    return rc == CM_OK && v->ca == NULL ? put_request(req, pem, err) : rc;
 }
 
 cm_err cm_aws_verification(const struct cm_aws_verification *v, struct cm_writer *pem, struct cm_error *err)
@@ -109,5 +162,5 @@ cm_err cm_aws_verification(const struct cm_aws_verification *v, struct cm_writer
         return of_csr(v, pem, err);
     CM_ASSERT(v->code != NULL);
     CM_TRY(subject_of_code(v->code, buf, &subject, err));
-    return issue(v, subject, cm_span(NULL, 0), pem, err);
+    return v->ca != NULL ? issue(v, subject, cm_span(NULL, 0), pem, err) : make_request(subject, pem, err);
 }

@@ -16,15 +16,16 @@
 enum { CM_AWS_VERIFICATION_DAYS = 1 };
 
 struct cm_aws_verification {
-    const struct cm_ca *ca;
-    const char *code; /* NULL: what the CSR's CN says */
+    const struct cm_ca *ca; /* NULL: it signs elsewhere */
+    const char *code;       /* NULL: what the CSR's CN says */
     struct cm_span
         csr; /* PEM: subject and public key come from it; empty: CN alone, and the CA's own public key */
     const char *csr_name; /* for messages */
     cm_when now;
 };
 
-/* Appends it as PEM. */
+/* Appends it as PEM; without a CA the request for it: the CSR, once its signature and its CN are right, or
+ * one with a fresh P-256 key that is thrown away. */
 CM_MUST_CHECK cm_err cm_aws_verification(const struct cm_aws_verification *v, struct cm_writer *pem,
                                          struct cm_error *err);
 

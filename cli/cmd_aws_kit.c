@@ -21,7 +21,7 @@ struct opts {
 
 static const struct cm_arg args[] = {
     OPT_STR("ca", ca, "FILE", "the CA's certificate, and the chain above it"),
-    OPT_STR("ca-key", ca_key, "FILE", "its private key"),
+    OPT_STR("ca-key", ca_key, "FILE", "its private key; none, the CA signs elsewhere"),
     OPT_STR("ca-passphrase-file", ca_passphrase_file, "FILE", "its passphrase; asked for on the terminal"),
     { "allow-insecure-ca-key", CM_ARG_FLAG, offsetof(struct opts, allow_insecure), 0, 0, NULL, NULL,
       "accept a key file that others can read" },
@@ -36,11 +36,31 @@ static const struct cm_arg args[] = {
     OPT_STR("aws-partition", partition, "NAME", "aws, aws-cn, aws-us-gov; aws"),
 };
 
+/* All that a kit is made of; done() takes it in any state. */
+struct work {
+    const struct opts *o;
+    cm_when now;
+    struct cm_ca *ca;        /* NULL: it signs elsewhere */
+    char *text;              /* of --ca, where there is no key; malloced */
+    struct cm_writer ca_pem; /* the CA's certificate alone; malloced */
+    char subject[1024], certificate_id[65];
+    char pem[CM_ISSUE_PEM_MAX];
+    struct cm_writer verification;
+    cm_when end; /* of the verification certificate; 0: it is a request */
+};
+
+static void done(struct work *w)
+{
+    cm_ca_close(w->ca);
+    free(w->text);
+    free(w->ca_pem.data);
+}
+
 static cm_err check_opts(const struct opts *o, struct cm_error *err)
 {
-    if (o->ca == NULL || o->ca_key == NULL)
+    if (o->ca == NULL)
         CM_FAIL(err, CM_E_USAGE,
-                "aws kit needs --ca FILE and --ca-key FILE: the CA proves that it has its key");
+                "aws kit needs --ca FILE, the CA's certificate, and --ca-key FILE where its key is at hand");
     if (o->code == NULL && o->csr == NULL)
         CM_FAIL(err, CM_E_USAGE,
                 "aws kit needs --registration-code CODE (aws iot get-registration-code says it), or "
@@ -50,119 +70,143 @@ static cm_err check_opts(const struct opts *o, struct cm_error *err)
     return CM_OK;
 }
 
-static cm_err open_ca(const struct opts *o, cm_when now, struct cm_ca **out, struct cm_error *err)
+/* The CA's certificate: with its key a CA that can sign, without it the file's first certificate. */
+static cm_err open_ca(struct work *w, struct cm_span *text, struct cm_error *err)
 {
+    const struct opts *const o = w->o;
     const struct cm_cafiles files = { .cert = o->ca,
                                       .key = o->ca_key,
                                       .passphrase_file = o->ca_passphrase_file,
                                       .passphrase_option = "--ca-passphrase-file",
                                       .what = "CA",
                                       .allow_insecure = o->allow_insecure };
+    size_t len = 0;
 
-    return cm_cafiles_open(&files, now, out, err);
+    if (o->ca_key != NULL) {
+        CM_TRY(cm_cafiles_open(&files, w->now, &w->ca, err));
+        *text = cm_ca_chain_pem(w->ca);
+        return CM_OK;
+    }
+    CM_TRY(cm_input_read(o->ca, "CA certificate", &w->text, &len, err));
+    *text = cm_span(w->text, len);
+    return CM_OK;
 }
 
-static cm_err check_ca(const struct opts *o, const struct cm_ca *ca, cm_when now, struct cm_error *err)
+static cm_err read_ca(struct work *w, struct cm_error *err)
 {
-    const struct cm_span pem = cm_ca_chain_pem(ca);
+    struct cm_span text = { 0 };
     struct cm_aws_cert facts;
     uint8_t id[32], subject[32];
     char what[256];
+    struct cm_error why = { 0 };
 
-    CM_TRY(cm_aws_cert_pem(pem, CM_AWS_CA, &facts, id, subject, err));
-    (void) snprintf(what, sizeof what, "AWS IoT would refuse the CA certificate %.160s", o->ca);
-    return cm_aws_check(&facts, now, what, err);
+    CM_TRY(open_ca(w, &text, err));
+    w->ca_pem = cm_writer(malloc(text.len + 256), text.len + 256);
+    if (w->ca_pem.data == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for the CA's certificate");
+    cm_err rc = cm_aws_cert_pem(text, CM_AWS_CA, &facts, id, subject, &why);
+    if (rc == CM_OK)
+        rc = cm_aws_cert_text(text, &w->ca_pem, w->subject, sizeof w->subject, &why);
+    if (rc != CM_OK)
+        CM_FAIL(err, rc, "CA certificate %.160s: %.200s", w->o->ca, why.what);
+    struct cm_writer hex = cm_writer(w->certificate_id, sizeof w->certificate_id - 1);
+    cm_put_hex(&hex, id, sizeof id);
+    (void) snprintf(what, sizeof what, "AWS IoT would refuse the CA certificate %.160s", w->o->ca);
+    return cm_aws_check(&facts, w->now, what, err);
 }
 
-static cm_err make_verification(const struct opts *o, const struct cm_ca *ca, cm_when now,
-                                struct cm_writer *pem, struct cm_error *err)
+static cm_err make_verification(struct work *w, struct cm_error *err)
 {
+    struct cm_aws_cert facts;
+    uint8_t id[32], subject[32];
     char *csr = NULL;
     size_t csr_len = 0;
 
-    if (o->csr != NULL)
-        CM_TRY(cm_input_read(o->csr, "certificate request", &csr, &csr_len, err));
+    w->verification = cm_writer(w->pem, sizeof w->pem);
+    if (w->o->csr != NULL)
+        CM_TRY(cm_input_read(w->o->csr, "certificate request", &csr, &csr_len, err));
     const struct cm_aws_verification v = {
-        .ca = ca, .code = o->code, .csr = cm_span(csr, csr_len), .csr_name = o->csr, .now = now
+        .ca = w->ca, .code = w->o->code, .csr = cm_span(csr, csr_len), .csr_name = w->o->csr, .now = w->now
     };
-    const cm_err rc = cm_aws_verification(&v, pem, err);
+    const cm_err rc = cm_aws_verification(&v, &w->verification, err);
     free(csr);
-    return rc;
+    if (rc != CM_OK || w->ca == NULL)
+        return rc;
+    CM_TRY(
+        cm_aws_cert_pem(cm_span(w->pem, w->verification.len), CM_AWS_VERIFICATION, &facts, id, subject, err));
+    w->end = facts.not_after;
+    return CM_OK;
 }
 
-/* The facts of what was made: its end, and the code where only the request said it. */
-static cm_err write_kit(const struct opts *o, const struct cm_ca *ca, struct cm_span verification,
-                        struct cm_aws_cert *facts, struct cm_error *err)
+static cm_err write_kit(struct work *w, struct cm_error *err)
 {
-    struct cm_aws_kit k = { .ca = ca,
-                            .verification = verification,
-                            .account = o->account,
-                            .region = o->region,
-                            .partition = o->partition };
-    uint8_t id[32], subject[32];
+    struct cm_aws_kit k = { .ca_pem = cm_span(w->ca_pem.data, w->ca_pem.len),
+                            .ca_certificate_id = w->certificate_id,
+                            .ca_subject = w->subject,
+                            .verification = cm_span(w->pem, w->verification.len),
+                            .verification_end = w->end,
+                            .account = w->o->account,
+                            .region = w->o->region,
+                            .partition = w->o->partition };
     sigset_t block, before;
 
     CM_TRY(cm_aws_check_account(k.account, k.region, &k.partition, err));
-    CM_TRY(cm_aws_cert_pem(verification, CM_AWS_VERIFICATION, facts, id, subject, err));
-    k.verification_end = facts->not_after;
     /* A signal waits until all files are there, or gone again. */
     (void) sigfillset(&block);
     (void) sigprocmask(SIG_BLOCK, &block, &before);
-    const cm_err rc = cm_aws_kit_write(&k, o->out, err);
+    const cm_err rc = cm_aws_kit_write(&k, w->o->out, err);
     (void) sigprocmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
 
-static cm_err report(const struct opts *o, const struct cm_ca *ca, const struct cm_aws_cert *verification,
-                     const struct cm_common *common, struct cm_error *err)
+static cm_err report(const struct work *w, const struct cm_common *common, struct cm_error *err)
 {
+    const char *const out = w->o->out;
     char end[24] = "";
-    struct cm_writer w = cm_writer(end, sizeof end - 1);
+    struct cm_writer t = cm_writer(end, sizeof end - 1);
 
-    cm_put_rfc3339(&w, verification->not_after);
+    if (w->end != 0)
+        cm_put_rfc3339(&t, w->end);
     if (common->json)
-        return cm_msg_json(json_pack("{s:s s:s s:s s:s s:I}", "out", o->out, "ca_certificate_id",
-                                     cm_ca_certificate_id(ca), "registration_code", verification->common_name,
-                                     "verification_not_after", end, "files",
+        return cm_msg_json(json_pack("{s:s s:s s:s s:s? s:I}", "out", out, "ca_certificate_id",
+                                     w->certificate_id, "verification",
+                                     w->end != 0 ? "verification.pem" : "verification.csr",
+                                     "verification_not_after", w->end != 0 ? end : NULL, "files",
                                      (json_int_t) cm_aws_kit_embedded_count + 2),
                            err);
     if (common->quiet)
         return CM_OK;
-    (void) printf("%s  the kit of %s\n", o->out, cm_ca_subject_text(ca));
-    (void) printf("caCertificateId  %s\n", cm_ca_certificate_id(ca));
-    (void) printf("%s/verification.pem  is valid until %s\n", o->out, end);
-    (void) printf("Next: read %s/README.md, then sh %s/register-ca-default.sh\n", o->out, o->out);
+    (void) printf("%s  the kit of %s\n", out, w->subject);
+    (void) printf("caCertificateId  %s\n", w->certificate_id);
+    if (w->end != 0)
+        (void) printf("%s/verification.pem  is valid until %s\n", out, end);
+    else
+        (void) printf("%s/verification.csr  is for the CA to sign, as verification.pem beside it\n", out);
+    (void) printf("Next: read %s/README.md, then sh %s/register-ca-default.sh\n", out, out);
     return CM_OK;
 }
 
 static cm_err run(const void *opts, const struct cm_strs *operands, const struct cm_common *common,
                   struct cm_error *err)
 {
-    const struct opts *const o = opts;
-    const cm_when now = cm_when_now();
-    struct cm_ca *ca = NULL;
-    struct cm_aws_cert verification;
-    char pem[CM_ISSUE_PEM_MAX];
-    struct cm_writer w = cm_writer(pem, sizeof pem);
+    struct work w = { .o = opts, .now = cm_when_now() };
 
     (void) operands;
-    CM_TRY(check_opts(o, err));
-    cm_err rc = open_ca(o, now, &ca, err);
+    CM_TRY(check_opts(w.o, err));
+    cm_err rc = read_ca(&w, err);
     if (rc == CM_OK)
-        rc = check_ca(o, ca, now, err);
+        rc = make_verification(&w, err);
     if (rc == CM_OK)
-        rc = make_verification(o, ca, now, &w, err);
+        rc = write_kit(&w, err);
     if (rc == CM_OK)
-        rc = write_kit(o, ca, cm_span(w.data, w.len), &verification, err);
-    if (rc == CM_OK)
-        rc = report(o, ca, &verification, common, err);
-    cm_ca_close(ca);
+        rc = report(&w, common, err);
+    done(&w);
     return rc;
 }
 
 const struct cm_cmd cm_cmd_aws_kit = {
     .name = "aws kit",
-    .usage = "--ca FILE --ca-key FILE --registration-code CODE --out DIR",
+    .usage = "--ca FILE [--ca-key FILE] --registration-code CODE --out DIR",
     .summary = "all that registers a CA and its devices with AWS IoT, as scripts to read and run",
     .notes =
         "Writes the verification certificate, with which the CA proves that it has its key, and scripts of "

@@ -77,7 +77,7 @@ def verification():
             continue
         told = json.loads(r.out)
         found = judged(f"k-{ca}", ca)
-        kit.check(found["subject"] == f"CN={CODE}" and told["registration_code"] == CODE, ca, found)
+        kit.check(found["subject"] == f"CN={CODE}" and told["verification"] == "verification.pem", ca, found)
         ours, theirs = certmaker.unpem(read(f"k-{ca}/ca.pem")), certmaker.unpem(read(f"{ca}/ca.pem"))
         kit.check(ours == theirs[:1], ca, "ca.pem is not the CA's certificate alone")
         kit.check(told["ca_certificate_id"] == hashlib.sha256(theirs[0]).hexdigest(), ca, told)
@@ -111,6 +111,34 @@ def from_requests():
     refused("broken signature", make("never", "--verification-csr", "b.csr", code=None), 2, "b.csr", "signature")
     refused("no request", make("never", "--verification-csr", "ca/ca.pem", code=None), 2, "ca/ca.pem", "certificate request")
     refused("no file", make("never", "--verification-csr", "nothing", code=None), 2, "nothing")
+
+
+def elsewhere():
+    """A CA without its key: a request, which anybody's openssl signs."""
+    own = request("v.csr", f"/C=DE/O=Acme/CN={CODE}")
+    for name, args, code in (("e-new", (), CODE), ("e-own", ("--verification-csr", own), None),
+                             ("e-both", ("--verification-csr", own), CODE)):
+        r = kit.mill("aws", "kit", "--ca", "below/ca.pem", "--out", name, *args, *(["--registration-code", code] if code else []))
+        if not kit.check(r.code == 0 and b"verification.csr" in r.out, r):
+            continue
+        kit.check(not os.path.exists(f"{name}/verification.pem") and "verification.csr" in read(f"{name}/README.md"), name)
+        kit.check(certmaker.unpem(read(f"{name}/ca.pem")) == certmaker.unpem(read("below/ca.pem"))[:1], name, "ca.pem")
+        kit.ok(["openssl", "req", "-in", f"{name}/verification.csr", "-noout", "-verify"])
+        kit.check(name == "e-new" or read(f"{name}/verification.csr") == read(own), name, "is another request")
+        early = kit.run(["sh", f"{name}/register-ca-default.sh"])
+        kit.check(early.code != 0 and b"verification.csr" in early.err, early)
+        kit.must(["openssl", "x509", "-req", "-in", f"{name}/verification.csr", "-CA", "below/ca.pem", "-CAkey", "below/ca.key",
+                  "-set_serial", "7", "-days", "1", "-out", f"{name}/verification.pem"])
+        kit.check(CODE in facts(f"{name}/verification.pem")[0]["subject"], name)
+        kit.check(kit.mill("aws", "check", name).code == 0, name, "aws check has something against it")
+    whole = sorted(os.listdir("k-csr"))
+    kit.check(sorted(os.listdir("e-new")) == sorted([*whole, "verification.csr"]), "other files")
+    for what, args, words in (
+            ("code and request", ("--ca", "ca/ca.pem", "--verification-csr", own, "--registration-code", "f" * 64), (CODE,)),
+            ("a short CN", ("--ca", "ca/ca.pem", "--verification-csr", "s.csr"), ("s.csr", "64")),
+            ("Ed25519", ("--ca", "ed/ca.pem", "--registration-code", CODE), ("ed/ca.pem", "Ed25519")),
+            ("a key for a CA", ("--ca", "ca/ca.key", "--registration-code", CODE), ("ca/ca.key", "no certificate"))):
+        refused(f"elsewhere: {what}", kit.mill("aws", "kit", *args, "--out", "never"), 2, *words)
 
 
 def bad_requests():
@@ -507,6 +535,7 @@ def main():
     kit.say("verification certificates")
     verification()
     from_requests()
+    elsewhere()
     bad_requests()
     kit.say("documents")
     documents()
