@@ -28,8 +28,7 @@ static const struct cm_arg args[] = {
     OPT_STR("registration-code", code, "CODE",
             "what aws iot get-registration-code says, 64 hexadecimal digits; the CN of --verification-csr"),
     OPT_STR("verification-csr", csr, "FILE",
-            "make the verification certificate from this request, whose CN is the code; CN only, with the "
-            "CA's key"),
+            "make the verification certificate from this request, whose CN is the code; of the code alone"),
     OPT_STR("out", out, "DIR", "the directory to make"),
     OPT_STR("aws-account", account, "DIGITS", "the account, 12 digits; settings.sh asks for it"),
     OPT_STR("aws-region", region, "REGION", "the region, like eu-central-1; settings.sh asks for it"),
@@ -218,8 +217,9 @@ const struct cm_cmd cm_cmd_aws_kit = {
         "the order. No private key is written, and nothing is sent anywhere.\n"
         "\n"
         "The verification certificate is valid for a day and holds the CA's own public key, or, with\n"
-        "--verification-csr, subject and key of that request. DIR must not exist; it is there whole or not "
-        "at all.\n"
+        "--verification-csr, subject and key of that request. Without --ca-key, of a CA that signs "
+        "elsewhere, the\n"
+        "kit has verification.csr for it to sign. DIR must not exist; it is there whole or not at all.\n"
         "certmill aws check tells what AWS IoT would refuse; docs/aws-iot.md walks the whole way.",
     .args = args,
     .args_count = CM_COUNT(args),

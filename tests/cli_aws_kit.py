@@ -267,7 +267,7 @@ def calls_of(name, where="k-run", **more):
     log = os.path.abspath(f"{name}.calls")
     if os.path.exists(log):
         os.unlink(log)
-    r = kit.run(["sh", f"{where}/{name}", *ARGUMENTS.get(name, [])], env=environment(AWS_STUB_LOG=log, **more))
+    r = kit.run(["sh", f"{where}/{name}", *ARGUMENTS.get(name, [])], env=environment(**{"AWS_STUB_LOG": log, **more}))
     lines = read(log).splitlines() if os.path.exists(log) else []
     return r, [json.loads(line) for line in lines]
 
@@ -304,6 +304,11 @@ def run_scripts():
     for name in ("create-policy.sh", "bulk-start.sh"):
         r, calls = calls_of(name, ACCOUNT_ID="")
         kit.check(r.code != 0 and b"ACCOUNT_ID" in r.err and calls == [], name, r)
+    with open("refusals", "w", encoding="ascii") as f:
+        json.dump({"RegisterCertificateWithoutCA": {"Error": {"Code": "ResourceAlreadyExistsException", "Message": "there"}}}, f)
+    r, calls = calls_of("register-without-ca.sh", AWS_STUB_ANSWERS=os.path.abspath("refusals"))
+    kit.check(r.code == 0 and [c["operation"] for c in calls[:3]] == ["RegisterCertificateWithoutCA", "DescribeCertificate",
+                                                                      "AttachPolicy"], "registered already:", r, calls)
     r, calls = calls_of("bulk-upload.sh", BUCKET="")
     kit.check(r.code != 0 and b"BUCKET" in r.err and calls == [], r)
     return made

@@ -5,4 +5,5 @@ set -eu
 kit=$(cd "$(dirname "$0")" && pwd)
 . "$kit/settings.sh"
 
-aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot register-ca-certificate --certificate-mode SNI_ONLY --ca-certificate "file://$kit/ca.pem"
+aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot register-ca-certificate --certificate-mode SNI_ONLY \
+    --ca-certificate "file://$kit/ca.pem"

@@ -4,8 +4,10 @@ set -eu
 kit=$(cd "$(dirname "$0")" && pwd)
 . "$kit/settings.sh"
 
-for target in $(aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot list-targets-for-policy \
-    --policy-name certmill-device --query "targets[]" --output text); do
-    aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot detach-policy --policy-name certmill-device --target "$target"
+targets=$(aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot list-targets-for-policy \
+    --policy-name certmill-device --query "targets[]" --output text)
+for target in $targets; do
+    aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot detach-policy --policy-name certmill-device \
+        --target "$target"
 done
 aws ${ENDPOINT_URL:+--endpoint-url "$ENDPOINT_URL"} iot delete-policy --policy-name certmill-device
