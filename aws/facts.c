@@ -3,29 +3,63 @@
 #include "engine/derread.h"
 #include "engine/ossl.h"
 #include "engine/pem.h"
-#include "engine/sigalg.h"
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/pem.h>
 
 /* facts.c - the facts that rules.c judges, out of a certificate. */
 
+/* Bits of the modulus of an RSAPublicKey; 0: it is none. */
+static unsigned modulus_bits(struct cm_span key)
+{
+    struct cm_span in, n;
+
+    if (cm_derread_take(&key, CM_TAG_SEQUENCE, "RSAPublicKey", &in, NULL, NULL) != CM_OK ||
+        cm_derread_uint(&in, "modulus", &n, NULL) != CM_OK || n.data[0] == 0)
+        return 0;
+    return (unsigned) n.len * 8 - (unsigned) (__builtin_clz(n.data[0]) - 24);
+}
+
+static const char *curve_name(const X509_ALGOR *alg)
+{
+    const void *value = NULL;
+    int type = V_ASN1_UNDEF;
+
+    X509_ALGOR_get0(NULL, &type, &value, alg);
+    if (type != V_ASN1_OBJECT)
+        return "an EC key that spells out its curve";
+    const int nid = OBJ_obj2nid(value);
+    const char *const nist = EC_curve_nid2nist(nid);
+    return nist != NULL ? nist : OBJ_nid2sn(nid);
+}
+
+/* By its algorithm, parameters and length, as they stand there: libcrypto's keys also fail to come about when
+ * memory runs out, and don't say so. */
 static void read_key(X509 *x, struct cm_aws_cert *out)
 {
-    EVP_PKEY *key = X509_get0_pubkey(x); /* x's */
+    ASN1_OBJECT *kind = NULL;
+    const uint8_t *key = NULL;
+    X509_ALGOR *alg = NULL;
+    int len = 0;
 
-    if (key == NULL) {
-        (void) snprintf(out->key, sizeof out->key, "of a kind that libcrypto doesn't know");
-    } else if (EVP_PKEY_is_a(key, "RSA") == 1 || EVP_PKEY_is_a(key, "RSA-PSS") == 1) {
-        const int bits = EVP_PKEY_get_bits(key);
-        out->rsa_bits = bits > 0 ? (unsigned) bits : 1;
-        (void) snprintf(out->key, sizeof out->key, "RSA-%d", bits);
-    } else {
-        size_t len = 0;
-        (void) snprintf(out->key, sizeof out->key, "%s", cm_sigalg_key_name(key));
-        if (strcmp(out->key, "EC") == 0)
-            (void) EVP_PKEY_get_group_name(key, out->key, sizeof out->key, &len);
+    (void) X509_PUBKEY_get0_param(&kind, &key, &len, &alg, X509_get_X509_PUBKEY(x));
+    switch (OBJ_obj2nid(kind)) {
+    case NID_rsaEncryption:
+    case NID_rsassaPss:
+        out->rsa_bits = modulus_bits(cm_span(key, (size_t) len));
+        (void) snprintf(out->key, sizeof out->key, "RSA-%u", out->rsa_bits);
+        break;
+    case NID_X9_62_id_ecPublicKey:
+        (void) snprintf(out->key, sizeof out->key, "%s", curve_name(alg));
+        break;
+    case NID_ED25519:
+        (void) snprintf(out->key, sizeof out->key, "Ed25519");
+        break;
+    default:
+        (void) OBJ_obj2txt(out->key, sizeof out->key, kind, 0);
+        break;
     }
 }
 
@@ -39,6 +73,18 @@ static void read_signature(X509 *x, struct cm_aws_cert *out)
         (void) snprintf(out->signature, sizeof out->signature, "RSASSA-PSS-%s", OBJ_nid2sn(md));
     else
         (void) snprintf(out->signature, sizeof out->signature, "%s", OBJ_nid2ln(nid));
+}
+
+static cm_err read_constraints(X509 *x, struct cm_aws_cert *out, struct cm_error *err)
+{
+    int critical = 0;
+    BASIC_CONSTRAINTS *const basic = X509_get_ext_d2i(x, NID_basic_constraints, &critical, NULL);
+
+    if (basic == NULL && critical != -1) /* -1: there are none */
+        CM_FAIL(err, CM_E_INPUT, "its basicConstraints can't be read");
+    out->is_ca = basic != NULL && basic->ca != 0;
+    BASIC_CONSTRAINTS_free(basic);
+    return CM_OK;
 }
 
 static cm_err read_time(const ASN1_TIME *t, cm_when *out, struct cm_error *err)
@@ -86,7 +132,7 @@ cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, struct cm_aws_
     read_signature(x, out);
     if (X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) == 1)
         cm_aws_common_name(cm_span(name, name_len), out->common_name, sizeof out->common_name);
-    out->is_ca = (X509_get_extension_flags(x) & (EXFLAG_BCONS | EXFLAG_CA)) == (EXFLAG_BCONS | EXFLAG_CA);
+    CM_TRY(read_constraints(x, out, err));
     CM_TRY(read_time(X509_get0_notBefore(x), &out->not_before, err));
     CM_TRY(read_time(X509_get0_notAfter(x), &out->not_after, err));
     ERR_clear_error();

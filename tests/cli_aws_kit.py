@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import types
 
 import certmaker
@@ -341,6 +342,99 @@ def run_meanings(made):
     kit.check(only(made["undo-register-without-ca.sh"], "UpdateCertificate")["newStatus"] == "INACTIVE", "undo")
 
 
+# ---- against the rehearsal's control plane ----
+
+def rehearsed():
+    """The scripts of aws iot as they stand, with nothing but ENDPOINT_URL and the rehearsal's credentials in the environment."""
+    if b"\n  rehearse " not in kit.mill("--help").out:
+        kit.skip("certmill rehearse is not built: the kit's scripts against the control plane")
+        return
+    import aws_kit  # pylint: disable=import-outside-toplevel
+    control = aws_kit.Control("served")
+    account = control.says.get("account", ACCOUNT)
+    env = {**control.environment, "ENDPOINT_URL": control.url, "ACCOUNT_ID": account, "AWS_REGION": control.says["region"],
+           "BUCKET": "acme-devices", "PATH": f"{os.path.abspath('only-certmill')}:{os.environ['PATH']}"}
+    os.mkdir("only-certmill")
+    os.symlink(kit.CERTMILL, "only-certmill/certmill")
+
+    def run(name, *args, code=0):
+        r = kit.run(["sh", f"k-real/{name}", *args], env=env)
+        kit.check(r.code == code, name, r)
+        return r
+
+    iot = control.client()
+    kit.check(make("k-real", code=iot.get_registration_code()["registrationCode"]).code == 0, "k-real")
+    ca_id = hashlib.sha256(certmaker.unpem(read("k-real/ca.pem"))[0]).hexdigest()
+
+    def ca():
+        return iot.describe_ca_certificate(certificateId=ca_id)["certificateDescription"]
+
+    def is_now(status, auto, mode="DEFAULT"):
+        now = ca()
+        kit.check((now["status"], now["autoRegistrationStatus"], now["certificateMode"]) == (status, auto, mode), now)
+
+    run("register-ca-default.sh")
+    is_now("INACTIVE", "DISABLE")
+    again = run("register-ca-default.sh", code=255)
+    kit.check(b"ResourceAlreadyExistsException" in again.err, again)
+    run("activate-ca.sh")
+    run("enable-auto-registration.sh")
+    is_now("ACTIVE", "ENABLE")
+    run("create-policy.sh")
+    run("undo-enable-auto-registration.sh")
+    run("undo-activate-ca.sh")
+    is_now("INACTIVE", "DISABLE")
+    run("activate-ca.sh")
+    run("enable-jitp.sh")
+    config = iot.describe_ca_certificate(certificateId=ca_id)["registrationConfig"]
+    kit.check(config["templateBody"] == read("k-real/jitp-template.json"), config)
+    run("undo-enable-jitp.sh")
+    is_now("ACTIVE", "DISABLE")
+    rehearsed_bulk(control, iot, run, ca_id)
+    rehearsed_alone(iot, run)
+    run("undo-create-policy.sh")
+    kit.check(iot.list_policies()["policies"] == [], "policies")
+    run("undo-register-ca.sh")
+    run("register-ca-sni-only.sh")
+    is_now("INACTIVE", "DISABLE", "SNI_ONLY")
+    run("undo-register-ca.sh")
+    kit.check(iot.list_ca_certificates()["certificates"] == [], "CAs")
+    control.close()
+
+
+def rehearsed_bulk(control, iot, run, ca_id):
+    run("bulk-export.sh", "fleet", "--quiet")
+    os.makedirs(f"{control.says['buckets']}/acme-devices")
+    shutil.copy("k-real/things.ndjson", f"{control.says['buckets']}/acme-devices/things.ndjson")
+    task = run("bulk-start.sh").out.decode().strip()
+    for _ in range(200):
+        state = iot.describe_thing_registration_task(taskId=task)
+        if state["status"] != "InProgress":
+            break
+        time.sleep(0.1)
+    kit.check((state["status"], state["successCount"], state.get("failureCount", 0)) == ("Completed", 12, 0), state)
+    kit.check(b"Completed" in run("bulk-status.sh", task).out, "bulk-status.sh")
+    found = {c["certificateId"] for c in iot.list_certificates_by_ca(caCertificateId=ca_id, pageSize=250)["certificates"]}
+    wanted = {json.loads(line)["certificate_id"] for line in read("fleet/manifest.ndjson").splitlines()}
+    kit.check(found == wanted, "registered:", len(found), "wanted:", len(wanted))
+
+
+def rehearsed_alone(iot, run):
+    kit.must_mint("alone", "p384", "--count", "2", "--id-pattern", "alone-{seq}")
+    kit.must([kit.CERTMILL, "extract", "alone", "alone-1", "alone-2", "--certificates-only", "--out", "."])
+    files = ["alone-1.crt", "alone-2.crt"]
+    ids = [hashlib.sha256(certmaker.unpem(read(f))[0]).hexdigest() for f in files]
+    for _ in range(2):  # what is registered already is found
+        run("register-without-ca.sh", *files)
+    for i in ids:
+        now = iot.describe_certificate(certificateId=i)["certificateDescription"]
+        kit.check((now["status"], now["certificateMode"]) == ("ACTIVE", "SNI_ONLY"), now)
+    kit.check(len(iot.list_targets_for_policy(policyName="certmill-device", pageSize=250)["targets"]) == 14, "targets")
+    run("undo-register-without-ca.sh", *files)
+    left = {c["certificateId"] for c in iot.list_certificates(pageSize=250)["certificates"]}
+    kit.check(not left & set(ids), "left:", left & set(ids))
+
+
 # ---- the function ----
 
 class Refused(Exception):
@@ -551,6 +645,8 @@ def main():
     elif kit.tool("aws", "awscli"):
         kit.say("scripts")
         run_meanings(run_scripts())
+        kit.say("control plane")
+        rehearsed()
     if not os.path.exists("k-run"):
         make("k-run")
     kit.say("function")

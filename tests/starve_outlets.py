@@ -60,6 +60,30 @@ def exports():
         shutil.rmtree("counted")
 
 
+def kits():
+    """A registration kit is there whole, or not at all; a check gives its result, or fails."""
+    def args(d):
+        os.mkdir(d)
+        return ["aws", "kit", "--ca", "ca/ca.pem", "--ca-key", "ca/ca.key", "--registration-code", "5a" * 32, "--out", f"{d}/kit",
+                "--quiet"]
+    whole = None
+    for when in points(args("counted")):
+        title = f"aws kit, allocation {when}"
+        whole = whole or sorted(os.listdir("counted/kit"))
+        if judge(starved(args("starved"), when), title):
+            kit.check(sorted(os.listdir("starved/kit")) == whole, title, "another kit than without")
+        else:
+            kit.check(os.listdir("starved") == [], title, "left behind:", os.listdir("starved"))
+        shutil.rmtree("starved")
+    shutil.rmtree("counted")
+    check = ["aws", "check", "ca", "fleet", "--json"]
+    wanted = kit.must([kit.CERTMILL, *check]).out
+    for when in points(check):
+        r = starved(check, when)
+        if judge(r, f"aws check, allocation {when}"):
+            kit.check(r.out == wanted, f"aws check, allocation {when}", r)
+
+
 def content_of(args, d):
     kit.must([kit.CERTMILL, *args(d)])
     found = content(d)
@@ -161,6 +185,7 @@ def main():
     kit.must_mint("named", "ca", "--count", "3")
     kit.must([kit.CERTMILL, "load", "named", "--to", "sqlite:loaded", "--quiet"])
     exports()
+    kits()
     os.rename("fleet", "others")
     os.rename("named", "fleet")
     claims()
