@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Goal: when memory runs out in an export, a claim, a report or a run that feeds a database, it ends cleanly: an export that
-fails leaves no file, one that succeeds is the same as ever; a claim is had by its station, or by nobody; a database has each
-device once after a resume and a load. Method: certmill-starved, as in
+"""Goal: when memory runs out in an export, a registration kit, a claim, a report or a run that feeds a database, it ends
+cleanly: an export or a kit that fails leaves no file, one that succeeds is the same as ever; a claim is had by its station, or
+by nobody; a database has each device once after a resume and a load. Method: certmill-starved, as in
 starve_runs: samples of the allocations fail, once or with all after them; exports are compared octet for octet, claims are
 asked for again under their request id.
 
