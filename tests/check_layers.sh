@@ -18,18 +18,19 @@ forbid() {
     done < <(grep -rnE --include='*.c' --include='*.h' "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]$pattern" "$room" || true)
 }
 
-forbid engine '(io|aws|cli|bench|tests)/' 'engine/ is pure computation and knows no other room'
-forbid io '(aws|cli|bench|tests)/' "io/ knows only the engine's headers"
-forbid aws '(cli|bench|tests)/' 'aws/ knows engine/ and io/ only'
-forbid cli 'tests/' 'cli/ knows engine/, io/, aws/ and, for one command, bench/'
+forbid engine '(io|aws|rehearsal|cli|bench|tests)/' 'engine/ is pure computation and knows no other room'
+forbid io '(aws|rehearsal|cli|bench|tests)/' "io/ knows only the engine's headers"
+forbid aws '(rehearsal|cli|bench|tests)/' 'aws/ knows engine/ and io/ only'
+forbid rehearsal '(cli|bench|tests)/' 'rehearsal/ knows engine/, io/ and aws/ only'
+forbid cli 'tests/' 'cli/ knows engine/, io/, aws/, rehearsal/ and, for one command, bench/'
 forbid bench 'tests/' 'bench/ knows engine/, io/ and cli/ only'
 
-forbid io 'openssl/' 'libcrypto is known to engine/, aws/, tests/ and bench/ only'
-forbid cli 'openssl/' 'libcrypto is known to engine/, aws/, tests/ and bench/ only'
-for room in io aws cli bench tests; do
+forbid io 'openssl/' 'libcrypto is known to engine/, aws/, rehearsal/, tests/ and bench/ only'
+forbid cli 'openssl/' 'libcrypto is known to engine/, aws/, rehearsal/, tests/ and bench/ only'
+for room in io aws rehearsal cli bench tests; do
     forbid "$room" 'engine/[a-z_]*_impl\.h' "an _impl.h is its module's own"
 done
-for room in engine io aws cli bench tests; do
+for room in engine io aws rehearsal cli bench tests; do
     forbid "$room" 'liburing' 'liburing is known to io/ring.c only' io/ring.c
     forbid "$room" 'xxhash' 'xxHash is known to engine/xxh.c only' engine/xxh.c
     forbid "$room" '(sqlite3|io/sqlitekit)' 'SQLite is known to what keeps books in it only' io/sqlitekit.h \
@@ -48,15 +49,15 @@ while IFS= read -r hit; do
     echo "$hit"
     echo "    JSON is read by io/jsonread.h"
     failed=1
-done < <(grep -rnE --include='*.c' '\<json_load[a-z_]*\(' engine io aws cli bench | grep -vE '^(io/jsonread|bench/child)\.c:' || true)
+done < <(grep -rnE --include='*.c' '\<json_load[a-z_]*\(' engine io aws rehearsal cli bench | grep -vE '^(io/jsonread|bench/child)\.c:' || true)
 
 # Paths in includes begin at the root, so that the room a file depends on is visible.
 while IFS= read -r hit; do
     echo "$hit"
     echo "    write the path from the root: \"engine/…\""
     failed=1
-done < <(grep -rnE --include='*.c' --include='*.h' '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' engine io aws cli bench tests |
-    grep -vE '"(engine|io|aws|cli|bench|tests)/' || true)
+done < <(grep -rnE --include='*.c' --include='*.h' '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' engine io aws rehearsal cli bench tests |
+    grep -vE '"(engine|io|aws|rehearsal|cli|bench|tests)/' || true)
 
 [[ $failed -eq 0 ]] && echo "the arrows point the right way"
 exit "$failed"

@@ -10,7 +10,7 @@ complain() {
     failed=1
 }
 
-mapfile -t files < <(find engine io aws cli bench tests -name '*.[ch]' | sort)
+mapfile -t files < <(find engine io aws rehearsal cli bench tests -name '*.[ch]' | sort)
 mapfile -t scripts < <(find scripts tests .ci cmake -type f \( -name '*.sh' -o -name '*.py' -o -name '*.cmake' \
     -o -path 'scripts/*' -o -path '.ci/*' \) ! -name '*.pyc' | sort)
 
