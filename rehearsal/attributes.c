@@ -18,6 +18,15 @@ cm_err cm_attributes_check_name(const char *what, const char *name, enum cm_svc 
     return CM_OK;
 }
 
+cm_err cm_attributes_check_policy(const char *name, struct cm_svc_error *no)
+{
+    if (name == NULL || name[0] == '\0' || strlen(name) > CM_AWS_NAME_MAX ||
+        name[strspn(name, ALNUM "_+=,.@-")] != '\0')
+        CM_REFUSE(no, CM_SVC_INVALID, "The policy name '%.140s' is not [a-zA-Z0-9_+=,.@-]{1,%d}",
+                  name != NULL ? name : "", CM_AWS_NAME_MAX);
+    return CM_OK;
+}
+
 static cm_err check_one(const char *key, const json_t *value, struct cm_svc_error *no)
 {
     const char *const text = json_string_value(value);

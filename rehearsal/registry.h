@@ -46,6 +46,9 @@ bool cm_registry_arn(const struct cm_registry *r, const char *kind, const char *
 /* The name in an ARN of this account, region and kind; NULL: it is no such one. A view into arn. */
 const char *cm_registry_arn_name(const struct cm_registry *r, const char *kind, const char *arn);
 
+/* A random UUID (version 4) and its NUL. */
+CM_MUST_CHECK cm_err cm_reg_uuid(char out[37], struct cm_svc_error *no);
+
 /* ---- The registration code: made at the first call, the same until it is deleted. */
 CM_MUST_CHECK cm_err cm_reg_code(struct cm_registry *r, char out[CM_REG_ID], struct cm_svc_error *no);
 CM_MUST_CHECK cm_err cm_reg_code_delete(struct cm_registry *r, struct cm_svc_error *no);

@@ -35,7 +35,6 @@ CM_MUST_CHECK cm_err cm_reg_enter(struct cm_registry *r, struct cm_svc_error *no
 CM_MUST_CHECK cm_err cm_reg_leave(struct cm_registry *r, cm_err rc, struct cm_svc_error *no);
 
 int64_t cm_reg_now_ms(void);
-CM_MUST_CHECK cm_err cm_reg_uuid(char out[37], struct cm_svc_error *no); /* version 4 */
 
 extern const char cm_reg_schema[];
 
