@@ -55,6 +55,7 @@ struct cm_cmd {
     size_t opts_size;                    /* of the options struct */
     void (*defaults)(void *opts);        /* NULL: all zero */
     unsigned operands_min, operands_max; /* UINT_MAX: any number */
+    bool elsewhere; /* cli/elsewhere.h does it: nothing but name and summary is filled in */
     /* Returns CM_OK, or the failure (main prints it and maps the class to the
      * exit code). CM_E_FOUND: exit 1. CM_E_CLOSED: stopped by the signal whose
      * number is in err->os: exit 128 + it. An empty err->what prints nothing. */

@@ -3,7 +3,8 @@
 
 #include "cli/args.h"
 
-/* cmd.h - the subcommands. TO ADD ONE: a file cli/cmd_x.c and a row in main.c. */
+/* cmd.h - the subcommands. TO ADD ONE: a file cli/cmd_x.c and a row in main.c, or in online.c
+ * for what talks to AWS IoT or stands in for it. */
 extern const struct cm_cmd cm_cmd_ca_init;
 extern const struct cm_cmd cm_cmd_mint;
 extern const struct cm_cmd cm_cmd_plan;
@@ -21,6 +22,9 @@ extern const struct cm_cmd cm_cmd_report;
 extern const struct cm_cmd cm_cmd_import_status;
 extern const struct cm_cmd cm_cmd_aws_kit;
 extern const struct cm_cmd cm_cmd_aws_check;
+/* Done by certmill-aws (online.c), where it is; certmill knows them by name. */
+extern const struct cm_cmd cm_cmd_rehearse_elsewhere;
+extern const struct cm_cmd cm_cmd_rehearse;
 extern const struct cm_cmd cm_cmd_bench;
 extern const struct cm_cmd cm_cmd_doctor;
 extern const struct cm_cmd cm_cmd_profile_list;
