@@ -3,7 +3,6 @@
 #include "cli/cmd.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +26,16 @@ static cm_err find_self(char dir[PATH_MAX], struct cm_error *err)
         CM_FAIL(err, CM_E_IO, "can't find out where certmill lies (/proc/self/exe)");
     dir[len] = '\0';
     *strrchr(dir, '/') = '\0';
+    return CM_OK;
+}
+
+cm_err cm_elsewhere_file(const char *name, char out[PATH_MAX], struct cm_error *err)
+{
+    char dir[PATH_MAX];
+
+    CM_TRY(find_self(dir, err));
+    if (snprintf(out, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX || access(out, R_OK) != 0)
+        CM_FAIL(err, CM_E_IO, "%s does not lie beside this program, in %.300s: install it again", name, dir);
     return CM_OK;
 }
 

@@ -1,14 +1,16 @@
 #include "cli/serving.h"
 
+#include "cli/elsewhere.h"
 #include "cli/msg.h"
 #include "cli/signals.h"
 #include "engine/random.h"
+#include "rehearsal/broker.h"
 #include "rehearsal/control.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -45,58 +47,99 @@ static void on_failure(void *arg, const char *line)
     cm_msg_note("the control plane failed: %s", line);
 }
 
-static cm_err say(const struct cm_control *control, const struct credentials *c, const char *buckets,
-                  const struct cm_common *common, struct cm_error *err)
+/* What runs, and what a person needs to get to it. */
+struct served {
+    struct credentials credentials;
+    char dir[PATH_MAX], registry[PATH_MAX + 32], buckets[PATH_MAX + 32], broker_dir[PATH_MAX + 32];
+    struct cm_control *control;
+    struct cm_ownca *own;
+    struct cm_broker *broker;
+};
+
+static cm_err say(const struct served *s, const struct cm_common *common, struct cm_error *err)
 {
+    const struct cm_control *control = s->control;
+    const struct credentials *c = &s->credentials;
+
     if (common->json)
-        CM_TRY(cm_msg_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "endpoint_url", cm_control_url(control),
-                                     "access_key_id", c->access_key, "secret_access_key", c->secret_key,
-                                     "region", "us-east-1", "buckets", buckets),
-                           err));
+        CM_TRY(cm_msg_json(
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o}", "endpoint_url", cm_control_url(control),
+                      "access_key_id", c->access_key, "secret_access_key", c->secret_key, "region",
+                      "us-east-1", "buckets", s->buckets, "broker_host", "127.0.0.1", "broker_port",
+                      cm_broker_port(s->broker), "cafile", json_sprintf("%s/own.pem", s->broker_dir)),
+            err));
     else
         (void) printf("AWS IoT's control plane is at %s until INT (Ctrl-C) ends it. In another shell:\n"
                       "  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n"
                       "  export AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true\n"
-                      "  aws --endpoint-url %s iot get-registration-code\n",
-                      cm_control_url(control), c->access_key, c->secret_key, cm_control_url(control));
+                      "  aws --endpoint-url %s iot get-registration-code\n"
+                      "Devices connect to 127.0.0.1, port %d, with --cafile %s/own.pem\n",
+                      cm_control_url(control), c->access_key, c->secret_key, cm_control_url(control),
+                      cm_broker_port(s->broker), s->broker_dir);
     if (fflush(stdout) != 0)
         CM_FAIL(err, CM_E_IO, "can't write to the standard output");
     return CM_OK;
 }
 
-static void wait_for_signal(void)
+/* A broker that died is told, not replaced: who works by hand wants to see it. */
+static cm_err wait_for_signal(struct served *s, struct cm_error *err)
 {
     const struct timespec moment = { .tv_nsec = 50000000 };
 
-    while (cm_signals_arrived == 0)
+    while (cm_signals_arrived == 0) {
+        CM_TRY(cm_broker_check(s->broker, err));
         (void) nanosleep(&moment, NULL);
+    }
+    return CM_OK;
 }
 
-cm_err cm_serving_run(const struct cm_serving *s, const struct cm_common *common, struct cm_error *err)
+/* Absolute: the paths go into the configuration of the broker. */
+static cm_err make_dirs(const char *asked, struct served *s, struct cm_error *err)
 {
-    char registry[PATH_MAX], buckets[PATH_MAX];
-    struct cm_control *control = NULL;
-    struct credentials c;
+    CM_TRY(make_dir(asked, err));
+    if (realpath(asked, s->dir) == NULL)
+        CM_FAIL(err, CM_E_IO, "can't resolve the directory %.300s", asked);
+    (void) snprintf(s->registry, sizeof s->registry, "%s/registry", s->dir);
+    (void) snprintf(s->buckets, sizeof s->buckets, "%s/buckets", s->dir);
+    (void) snprintf(s->broker_dir, sizeof s->broker_dir, "%s/broker", s->dir);
+    CM_TRY(make_dir(s->buckets, err));
+    return make_dir(s->broker_dir, err);
+}
 
-    const int n = snprintf(registry, sizeof registry, "%s/registry", s->dir);
-    if (n < 0 || (size_t) n >= sizeof registry)
-        CM_FAIL(err, CM_E_USAGE, "--serve: the path is too long");
-    (void) snprintf(buckets, sizeof buckets, "%.*s/buckets", n - (int) strlen("/registry"), registry);
-    CM_TRY(make_dir(s->dir, err));
-    CM_TRY(make_dir(buckets, err));
-    CM_TRY(draw(c.access_key, sizeof c.access_key, "AKIA", err));
-    CM_TRY(draw(c.secret_key, sizeof c.secret_key, "", err));
+static cm_err start(const struct cm_serving *asked, struct served *s, struct cm_error *err)
+{
+    char plugin[PATH_MAX];
+
+    CM_TRY(cm_elsewhere_file("rehearsal.so", plugin, err));
+    CM_TRY(make_dirs(asked->dir, s, err));
+    CM_TRY(draw(s->credentials.access_key, sizeof s->credentials.access_key, "AKIA", err));
+    CM_TRY(draw(s->credentials.secret_key, sizeof s->credentials.secret_key, "", err));
     cm_signals_catch();
-    CM_TRY(cm_control_start(&(struct cm_control_conf) { .registry_path = registry,
-                                                        .access_key = c.access_key,
-                                                        .secret_key = c.secret_key,
-                                                        .buckets_dir = buckets,
-                                                        .limits_aws = s->limits_aws,
+    CM_TRY(cm_ownca_make(cm_when_now(), &s->own, err));
+    CM_TRY(cm_control_start(&(struct cm_control_conf) { .registry_path = s->registry,
+                                                        .access_key = s->credentials.access_key,
+                                                        .secret_key = s->credentials.secret_key,
+                                                        .buckets_dir = s->buckets,
+                                                        .limits_aws = asked->limits_aws,
                                                         .on_failure = on_failure },
-                            &control, err));
-    const cm_err rc = say(control, &c, buckets, common, err);
+                            &s->control, err));
+    return cm_broker_start(
+        &(struct cm_broker_conf) {
+            .plugin = plugin, .dir = s->broker_dir, .registry = s->registry, .own = s->own },
+        &s->broker, err);
+}
+
+cm_err cm_serving_run(const struct cm_serving *asked, const struct cm_common *common, struct cm_error *err)
+{
+    struct served s = { 0 };
+    cm_err rc = start(asked, &s, err);
+
     if (rc == CM_OK)
-        wait_for_signal();
-    cm_control_stop(control);
+        rc = say(&s, common, err);
+    if (rc == CM_OK)
+        rc = wait_for_signal(&s, err);
+    cm_broker_stop(s.broker);
+    cm_control_stop(s.control);
+    cm_ownca_free(s.own);
     return rc;
 }

@@ -1,0 +1,190 @@
+#include "cli/rehearsing.h"
+
+#include "cli/elsewhere.h"
+#include "cli/msg.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "cli/term.h"
+#include "engine/random.h"
+#include "rehearsal/rehearsal.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+enum { SHOWN_MAX = 20 }; /* failures on a terminal; --json has all */
+
+struct show {
+    struct cm_progress progress;
+    bool quiet;
+};
+
+static void on_begin(void *arg, size_t devices)
+{
+    struct show *s = arg;
+
+    cm_progress_init(&s->progress, s->quiet, "connected", devices);
+}
+
+static void on_progress(void *arg, size_t done)
+{
+    struct show *s = arg;
+
+    cm_progress_update(&s->progress, done, 0);
+}
+
+static bool failed(const struct cm_device *d)
+{
+    return !d->published;
+}
+
+static size_t failures(const struct cm_rehearsal_report *r)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->devices.count; i++)
+        n += failed(&r->devices.item[i]);
+    return n;
+}
+
+static cm_err print_json(const struct cm_rehearsal_report *r, uint64_t seed, struct cm_error *err)
+{
+    json_t *list = json_array();
+    bool full = list != NULL;
+
+    for (size_t i = 0; full && i < r->devices.count; i++) {
+        const struct cm_device *d = &r->devices.item[i];
+        if (failed(d))
+            full =
+                json_array_append_new(list, json_pack("{s:s s:s s:s}", "device_id", d->id, "certificate_id",
+                                                      d->certificate_id, "reason", d->reason)) == 0;
+    }
+    if (!full) {
+        json_decref(list);
+        return cm_msg_json(NULL, err);
+    }
+    return cm_msg_json(
+        json_pack("{s:I s:I s:I s:I s:I s:I s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:I s:o}",
+                  "devices", (json_int_t) r->devices.count, "registered", (json_int_t) r->registered,
+                  "activated", (json_int_t) r->activated, "connected", (json_int_t) r->connected, "published",
+                  (json_int_t) r->published, "refused", (json_int_t) r->refused, "ca_certificate_id",
+                  r->ca_id, "certificate_mode", "SNI_ONLY", "closed_without_connack", (json_int_t) r->closed,
+                  "events", (json_int_t) r->rule.events, "events_lost", (json_int_t) r->rule.lost,
+                  "activated_again", (json_int_t) r->rule.again, "denied", (json_int_t) r->rule.denied,
+                  "total_ms", (json_int_t) r->total_ms, "median_ms", (json_int_t) r->median_ms, "most_ms",
+                  (json_int_t) r->most_ms, "activations_failed", (json_int_t) r->rule.failed,
+                  "broker_restarts", (int) r->restarts, "fault_seed", (json_int_t) seed, "failures", list),
+        err);
+}
+
+static void print_failures(const struct cm_rehearsal_report *r)
+{
+    size_t shown = 0;
+
+    for (size_t i = 0; i < r->devices.count && shown < SHOWN_MAX; i++) {
+        const struct cm_device *d = &r->devices.item[i];
+        if (!failed(d))
+            continue;
+        shown++;
+        (void) fputs("  ", stdout);
+        cm_term_put(stdout, d->id);
+        (void) printf(": %s\n", d->reason);
+    }
+    if (failures(r) > shown)
+        (void) printf("  … and %zu more: --json lists all\n", failures(r) - shown);
+}
+
+static void print_text(const struct cm_rehearsal_report *r, uint64_t seed)
+{
+    (void) printf("%zu devices: %" PRIu64 " registered, %" PRIu64 " activated, %" PRIu64
+                  " connected, %" PRIu64 " published, %" PRIu64 " refused\n",
+                  r->devices.count, r->registered, r->activated, r->connected, r->published, r->refused);
+    (void) printf("in %.1f s; half of the devices within %" PRIu32 " ms, the slowest took %" PRIu32
+                  " ms; %" PRIu64 " connections were closed without CONNACK\n",
+                  (double) r->total_ms / 1000, r->median_ms, r->most_ms, r->closed);
+    (void) printf("%" PRIu64 " events reached the rule, %" PRIu64
+                  " of certificates that it had activated before, %" PRIu64
+                  " of certificates that are not in the fleet\n",
+                  r->rule.events, r->rule.again, r->rule.denied);
+    if (r->rule.denied > 0)
+        (void) printf("  the last one that was denied: %s\n", r->rule.last_denied);
+    if (r->rule.failed > 0)
+        (void) printf("  %" PRIu64 " activations failed, the last one: %s\n", r->rule.failed,
+                      r->rule.last_failure);
+    if (seed != 0)
+        (void) printf("faults by seed %" PRIu64 ": %" PRIu64 " events were lost\n", seed, r->rule.lost);
+    if (r->restarts > 0)
+        (void) printf("the broker died and was started again: %u times\n", r->restarts);
+    (void) printf(
+        "The CA was registered in SNI_ONLY mode; that devices send SNI, which this mode asks for, is not "
+        "tested here.\n");
+    if (failures(r) > 0)
+        (void) printf("%zu devices failed:\n", failures(r));
+    print_failures(r);
+}
+
+static cm_err pick_seed(const struct cm_rehearsing *opts, uint64_t *seed, struct cm_error *err)
+{
+    uint8_t random[16];
+
+    if (opts->seed != 0 && !opts->faults)
+        CM_FAIL(err, CM_E_USAGE, "--seed goes with --faults");
+    *seed = opts->seed;
+    if (!opts->faults || opts->seed != 0)
+        return CM_OK;
+    CM_TRY(cm_random_uuid(random, err));
+    (void) memcpy(seed, random, 4);
+    *seed |= 1;
+    return CM_OK;
+}
+
+static cm_err rehearse(const struct cm_fleet *fleet, const struct cm_rehearsing *opts,
+                       const struct cm_common *common, struct cm_error *err)
+{
+    struct show show = { .quiet = common->quiet };
+    struct cm_rehearsal_report report = { 0 };
+    char plugin[PATH_MAX];
+    uint64_t seed = 0;
+
+    CM_TRY(pick_seed(opts, &seed, err));
+    CM_TRY(cm_elsewhere_file("rehearsal.so", plugin, err));
+    const struct cm_rehearsal_conf conf = { .fleet = fleet,
+                                            .plugin = plugin,
+                                            .devices = opts->devices,
+                                            .threads = opts->at_once,
+                                            .timeout_ms = opts->timeout_s * 1000,
+                                            .fault_seed = seed,
+                                            .stop = &cm_signals_arrived,
+                                            .on_progress = on_progress,
+                                            .on_begin = on_begin,
+                                            .arg = &show };
+    cm_signals_catch();
+    cm_err rc = cm_rehearsal_run(&conf, &report, err);
+    cm_progress_clear(&show.progress);
+    CM_TRY(rc);
+    if (cm_signals_arrived != 0) {
+        cm_rehearsal_done(&report);
+        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
+        return CM_E_CLOSED;
+    }
+    if (common->json)
+        rc = print_json(&report, seed, err);
+    else
+        print_text(&report, seed);
+    if (rc == CM_OK && failures(&report) > 0) {
+        *err = (struct cm_error) { .code = CM_E_FOUND };
+        rc = CM_E_FOUND;
+    }
+    cm_rehearsal_done(&report);
+    return rc;
+}
+
+cm_err cm_rehearsing_run(const struct cm_rehearsing *r, const struct cm_common *common, struct cm_error *err)
+{
+    struct cm_fleet *fleet = NULL;
+
+    CM_TRY(cm_fleet_open(r->dir, r->keys, &fleet, err));
+    const cm_err rc = rehearse(fleet, r, common, err);
+    cm_fleet_close(fleet);
+    return rc;
+}
