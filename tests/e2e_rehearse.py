@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""Goal: a fleet's first connections against the stand-in for AWS IoT: every device is registered once, activated once,
+connected, with events lost and a broker that dies too; whoever is no device of the fleet is refused with the right reason;
+the steps that people type work. Method: certmill rehearse on small fleets (CM_REHEARSE_DEVICES: larger ones), and its
+--serve with Debian's awscli, mosquitto_pub and mosquitto_sub, judged by list-certificates-by-ca and by what the subscriber
+saw against the manifest; raw TLS clients for what no client library sends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import e2e_kit as kit
+
+DEVICES = int(os.environ.get("CM_REHEARSE_DEVICES") or 200)
+CROWD = 200
+ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}
+
+
+def manifest(fleet):
+    with open(f"{fleet}/manifest.ndjson", encoding="utf-8") as f:
+        return {row["device_id"]: row["certificate_id"] for row in map(json.loads, filter(str.strip, f))}
+
+
+def rehearse(fleet, *options, code=0, env=None):
+    r = kit.run([kit.CERTMILL, "rehearse", fleet, "--json", *options], env={**os.environ, **(env or {})})
+    if not kit.check(r.code == code, f"rehearse {fleet} {options}: exit {r.code}", r):
+        return {}
+    return json.loads(r.out)
+
+
+def all_good(what, told, devices):
+    for name in ("devices", "registered", "activated", "connected", "published"):
+        kit.check(told.get(name) == devices, f"{what}: {name} {told.get(name)} of {devices}", told)
+    kit.check(told.get("refused") == 0 and told.get("failures") == [], what, told)
+
+
+def fleets():
+    for name, key in (("ec", "P-256"), ("rsa", "RSA-2048")):
+        kit.must_mint(name, "ca", "--count", str(DEVICES), "--key", key, "--id-pattern", name + "-{seq}", "--subject", "/CN={id}")
+        all_good(key, rehearse(name), DEVICES)
+    few = min(DEVICES, 200)
+    told = rehearse("ec", "--devices", str(few), "--faults", "--seed", "7")
+    all_good("faults", told, few)
+    kit.check(told["events_lost"] > few / 10 and told["fault_seed"] == 7, "a fifth of the events is lost", told)
+    kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", "issuing", "--pathlen", "0", "--subject", "/CN=Issuing",
+              "--issuer-cert", "ca/ca.pem", "--issuer-key", "ca/ca.key"])
+    kit.must_mint("chained", "issuing", "--count", "20", "--subject", "/CN={id}")
+    all_good("an intermediate that signs", rehearse("chained"), 20)
+
+
+def killed_brokers():
+    for point in ("row-stored:1", "row-stored:17", "event-sent:1", "event-sent:3"):
+        told = rehearse("ec", "--devices", "100", env={"CM_REHEARSAL_FAULT": point})
+        all_good(point, told, 100)
+        kit.check(told.get("broker_restarts") == 1, f"{point}: the broker died once", told)
+
+
+def failures():
+    """A device whose key is not its own fails alone, with the reason; nothing of the rehearsal stays."""
+    kit.must_mint("tree", "ca", "--count", "3", "--layout", "tree", "--id-pattern", "t-{seq}", "--subject", "/CN={id}")
+    with open("tree/keys/000000/t-1.key", "rb") as f:
+        other = f.read()
+    with open("tree/keys/000000/t-2.key", "wb") as f:
+        f.write(other)
+    told = rehearse("tree", "--timeout", "5", code=1)
+    kit.check([f["device_id"] for f in told["failures"]] == ["t-2"], told)
+    kit.check("belong together" in told["failures"][0]["reason"], told)
+    kit.check((told["devices"], told["published"], told["refused"]) == (3, 2, 1), told)
+    r = kit.run([kit.CERTMILL, "rehearse", "tree", "--serve", "x"])
+    kit.check(r.code == 2, r)
+    with subprocess.Popen([kit.CERTMILL, "rehearse", "ec"], env={**os.environ, "TMPDIR": os.getcwd()},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as p:
+        wait_for(lambda: any(n.startswith("certmill-rehearsal.") for n in os.listdir(".")))
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60)
+        kit.check(p.returncode == 130, "exit by INT", p.returncode)
+    kit.check(not any(n.startswith("certmill-rehearsal.") for n in os.listdir(".")), "left behind", os.listdir("."))
+
+
+# ---- By hand
+
+def wait_for(what, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+class Serving:
+    def __init__(self, name):
+        self.log = f"{name}/broker/broker.log"
+        self.process = subprocess.Popen([kit.CERTMILL, "rehearse", "--serve", name, "--json"], stdout=subprocess.PIPE)
+        self.told = json.loads(self.process.stdout.readline())
+        self.env = {**os.environ, "AWS_ACCESS_KEY_ID": self.told["access_key_id"], "AWS_EC2_METADATA_DISABLED": "true",
+                    "AWS_SECRET_ACCESS_KEY": self.told["secret_access_key"], "AWS_DEFAULT_REGION": self.told["region"]}
+
+    def aws(self, *args):
+        r = kit.run(["aws", "--endpoint-url", self.told["endpoint_url"], "--output", "json", "iot", *args], env=self.env)
+        kit.check(r.code == 0, "aws iot", args, r)
+        return json.loads(r.out) if r.code == 0 and r.out.strip() else {}
+
+    def register(self, ca, *options):
+        return self.aws("register-ca-certificate", "--ca-certificate", f"file://{ca}", "--certificate-mode", "SNI_ONLY",
+                        "--set-as-active", "--allow-auto-registration", *options)["certificateId"]
+
+    def by_ca(self, ca_id):
+        """Page by page."""
+        found, marker = [], []
+        while True:
+            page = self.aws("list-certificates-by-ca", "--ca-certificate-id", ca_id, "--page-size", "100", *marker)
+            found += [c["certificateId"] for c in page["certificates"]]
+            if not page.get("nextMarker"):
+                return found
+            marker = ["--marker", page["nextMarker"]]
+
+    def status(self, certificate_id):
+        return self.aws("describe-certificate", "--certificate-id", certificate_id)["certificateDescription"]["status"]
+
+    def set_status(self, certificate_id, status):
+        self.aws("update-certificate", "--certificate-id", certificate_id, "--new-status", status)
+
+    def attach(self, certificate_id):
+        self.aws("attach-policy", "--policy-name", "all", "--target",
+                 f"arn:aws:iot:us-east-1:123456789012:cert/{certificate_id}")
+
+    def client(self, program, crt, key, *args):
+        return [program, "-h", "127.0.0.1", "-p", str(self.told["broker_port"]), "--cafile", self.told["cafile"], "--cert", crt,
+                "--key", key, "--tls-version", "tlsv1.2", *args]
+
+    def publish(self, name, crt=None):
+        return kit.run(self.client("mosquitto_pub", crt or f"{name}.crt", f"{name}.key", "-q", "1", "-t", "foo/bar", "-i", name,
+                                   "-m", "Hello", "-d"), timeout=60)
+
+    def said(self, pattern):
+        """The broker's log has it, or will in a moment."""
+        def look():
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                return re.search(pattern, f.read())
+        return wait_for(look, 5)
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+        kit.check(self.process.returncode in (0, 130), "rehearse --serve ended with", self.process.returncode)
+
+
+def refused(serving, name, why, crt=None):
+    r = serving.publish(name, crt)
+    kit.check(r.code != 0 and b"CONNACK" not in r.out and b"PUBACK" not in r.out, f"{name} got in:", r)
+    kit.check(serving.said(why), f"{name}: no {why} in the broker's log")
+
+
+def accepted(serving, name):
+    r = serving.publish(name)
+    kit.check(r.code == 0 and b"received PUBACK" in r.out, f"{name} was refused:", r)
+
+
+def listener(serving):
+    """A mosquitto_sub to the events, by a certificate that is registered beforehand. Its log grows in events.log."""
+    made = serving.aws("register-certificate", "--certificate-pem", "file://leaf.pem", "--status", "ACTIVE")["certificateId"]
+    serving.attach(made)
+    with open("events.log", "wb") as log:
+        sub = subprocess.Popen(serving.client("mosquitto_sub", "hand-1.crt", "hand-1.key", "-i", "hand-1", "-q", "1", "-t",
+                                              "$aws/events/certificates/registered/#", "-F", "%t %p"), stdout=log)
+    kit.check(serving.said(r"as hand-1 "), "the listener is not there")
+    time.sleep(0.5)
+    return sub
+
+
+def events():
+    with open("events.log", encoding="utf-8") as f:
+        return [(line.split(" ", 1)[0], json.loads(line.split(" ", 1)[1])) for line in f if line.endswith("\n")]
+
+
+def by_hand(serving, ca_id):
+    ids = manifest("hand")
+    me = ids["hand-2"]
+    for round in (1, 2):  # the event is sent again at each connection
+        refused(serving, "hand-2", f"{me} closed as {('registered', 'pending')[round - 1]}")
+        kit.check(wait_for(lambda n=round: [e["certificateId"] for _, e in events()].count(me) == n), "events", events())
+    topic, event = events()[0]
+    kit.check(topic == f"$aws/events/certificates/registered/{ca_id}", topic)
+    kit.check(event["caCertificateId"] == ca_id and event["certificateStatus"] == "PENDING_ACTIVATION" and
+              event["awsAccountId"] == "123456789012" and isinstance(event["timestamp"], int) and
+              event["certificateRegistrationTimestamp"].isdigit(), event)
+    serving.set_status(me, "ACTIVE")
+    refused(serving, "hand-2", f"{me} closed as policy")
+    serving.attach(me)
+    accepted(serving, "hand-2")
+    for status in ("INACTIVE", "REVOKED"):
+        serving.set_status(me, status)
+        refused(serving, "hand-2", f"{me} closed as {status.lower()}")
+
+
+def strangers(serving):
+    for name, ca in (("stranger", "other"), ):
+        kit.must_mint(name, ca, "--count", "1", "--id-pattern", f"{name}-{{seq}}", "--subject", "/CN={id}")
+        kit.must([kit.CERTMILL, "extract", name, f"{name}-1", "--quiet"])
+    refused(serving, "stranger-1", r"certificate verify failed|unable to get|unknown ca")
+    pem = open("hand-3.crt", encoding="ascii").read()
+    at = len(pem.split("-----END")[0]) - 30  # in the signature
+    with open("changed.crt", "w", encoding="ascii") as f:
+        f.write(pem[:at] + ("A" if pem[at] != "A" else "B") + pem[at + 1:])
+    r = serving.publish("hand-3", "changed.crt")
+    kit.check(r.code != 0 and b"CONNACK" not in r.out, "a changed octet got in:", r)
+    accepted_ids = [c["certificateId"] for c in serving.aws("list-certificates")["certificates"]]
+    kit.check(manifest("stranger")["stranger-1"] not in accepted_ids, "a stranger was registered")
+
+
+def connect_packet(name):
+    body = b"\0\4MQTT\4\2\0\x3c" + len(name).to_bytes(2, "big") + name.encode()
+    return bytes([0x10, len(body)]) + body
+
+
+def tls(serving, name=None):
+    context = ssl.create_default_context(cafile=serving.told["cafile"])
+    if name:
+        context.load_cert_chain(f"{name}.crt", f"{name}.key")
+    raw = socket.create_connection(("127.0.0.1", serving.told["broker_port"]), 30)
+    return context.wrap_socket(raw, server_hostname="localhost")
+
+
+def crowd(serving, ca_id):
+    """Handshakes first, all of them; then every CONNECT at once."""
+    kit.must_mint("crowd", "ca", "--count", str(CROWD), "--id-pattern", "crowd-{seq}", "--subject", "/CN={id}")
+    ids = manifest("crowd")
+    kit.must([kit.CERTMILL, "extract", "crowd", *ids, "--quiet"])
+    barrier = threading.Barrier(CROWD)
+    answers = {}
+
+    def device(name):
+        with tls(serving, name) as s:
+            barrier.wait(60)
+            s.sendall(connect_packet(name))
+            try:
+                answers[name] = s.recv(10)
+            except OSError:
+                answers[name] = b""
+
+    threads = [threading.Thread(target=device, args=(name, )) for name in ids]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    kit.check(answers == dict.fromkeys(ids, b""), "some got an answer", {n: a for n, a in answers.items() if a})
+    wanted = set(ids.values())
+    found = serving.by_ca(ca_id)
+    kit.check(len(found) == len(set(found)) and wanted <= set(found), "registered once each", len(found))
+    kit.check(wait_for(lambda: wanted <= {e["certificateId"] for _, e in events()}), "an event for each", len(events()))
+
+
+def templates(serving):
+    """The other CA provisions by itself: with a parameter that its devices lack, and without."""
+    def body(*extra):
+        return json.dumps({"Parameters": {f"AWS::IoT::Certificate::{n}": {"Type": "String"} for n in ("CommonName", "Id", *extra)},
+                           "Resources": {"thing": {"Type": "AWS::IoT::Thing", "Properties": {
+                               "ThingName": {"Ref": f"AWS::IoT::Certificate::{extra[0] if extra else 'CommonName'}"}}},
+                               "certificate": {"Type": "AWS::IoT::Certificate", "Properties": {
+                                   "CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}, "Status": "ACTIVE"}},
+                               "policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "all"}}}})
+    role = "arn:aws:iam::123456789012:role/JITPRole"
+    me = manifest("stranger")["stranger-1"]
+    ca_id = serving.register("other/ca.pem", "--registration-config", json.dumps({"templateBody": body("Country"),
+                                                                                  "roleArn": role}))
+    time.sleep(0.5)  # the broker looks for new CAs several times a second
+    refused(serving, "stranger-1", f"{me} closed as template: .*Country")
+    kit.check(serving.status(me) == "PENDING_ACTIVATION", "not activated")
+    serving.aws("update-ca-certificate", "--certificate-id", ca_id, "--registration-config",
+                json.dumps({"templateBody": body(), "roleArn": role}))
+    refused(serving, "stranger-1", f"{me} closed as provisioned")
+    accepted(serving, "stranger-1")
+    kit.check(serving.aws("list-thing-principals", "--thing-name", "stranger-1")["principals"][0].endswith(me), "its thing")
+
+
+def garbage(serving):
+    """Random octets instead of TLS, and behind a good handshake; half a CONNECT; what an unregistered one may send."""
+    for i in range(200):
+        data = kit.rng.randbytes(kit.rng.randrange(1, 400))
+        try:
+            if i % 2:
+                with socket.create_connection(("127.0.0.1", serving.told["broker_port"]), 30) as s:
+                    s.sendall(data)
+            else:
+                name = f"crowd-{kit.rng.randrange(1, CROWD)}"
+                good = connect_packet(name)
+                cut = kit.rng.randrange(len(good) + 1)
+                with tls(serving, name) as s:
+                    s.sendall((data, good[:cut] + data, bytes([kit.rng.randrange(256)]) + data)[i // 2 % 3])
+        except OSError:
+            pass  # the broker may close at any time
+    kit.check(serving.process.poll() is None, "rehearse --serve is gone after garbage")
+
+
+def main():
+    kit.enter_place("rehearse")
+    tools = [kit.tool(*t) for t in (("mosquitto", "mosquitto"), ("mosquitto_pub", "mosquitto-clients"), ("aws", "awscli"))]
+    if not all(tools):
+        kit.check(True)
+        return kit.finish()
+    for ca in ("ca", "other"):
+        kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", ca, "--subject", f"/CN=Rehearsal {ca}"])
+    fleets()
+    killed_brokers()
+    failures()
+    kit.must_mint("hand", "ca", "--count", "3", "--id-pattern", "hand-{seq}", "--subject", "/CN={id}")
+    kit.must([kit.CERTMILL, "extract", "hand", "hand-1", "hand-2", "hand-3", "--quiet"])
+    with open("hand-1.crt", encoding="ascii") as f, open("leaf.pem", "w", encoding="ascii") as out:
+        out.write(f.read().split("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n")
+    serving = Serving("service")
+    try:
+        serving.aws("create-policy", "--policy-name", "all", "--policy-document", json.dumps(ALLOW))
+        ca_id = serving.register("ca/ca.pem")
+        sub = listener(serving)
+        try:
+            by_hand(serving, ca_id)
+            strangers(serving)
+            crowd(serving, ca_id)
+            templates(serving)
+            garbage(serving)
+            accepted(serving, "stranger-1")
+        finally:
+            sub.terminate()
+            sub.wait()
+    finally:
+        serving.close()
+    return kit.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
