@@ -229,6 +229,9 @@ static cm_err copy_conf(struct cm_control *c, const struct cm_control_conf *conf
     return CM_OK;
 }
 
+/* The API model and the endpoints of AWS's own programs differ in what the service is called. */
+static const char *const services[] = { "iot", "execute-api", NULL };
+
 static cm_err start(struct cm_control *c, const struct cm_control_conf *conf, struct cm_error *err)
 {
     CM_TRY(copy_conf(c, conf, err));
@@ -240,7 +243,7 @@ static cm_err start(struct cm_control *c, const struct cm_control_conf *conf, st
     c->all.keys = (struct cm_sigv4_keys) { .access_key = c->access_key,
                                            .secret_key = c->secret_key,
                                            .region = cm_registry_region(c->all.registry),
-                                           .service = "iot" };
+                                           .services = services };
     c->all.data_endpoint = c->data_endpoint;
     c->all.own_url = c->url;
     return start_daemon(c, conf->port, err);

@@ -218,14 +218,10 @@ static int64_t monotonic_ns(void)
     return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Who is asking comes before what is asked. */
-static cm_err perform(struct cm_op_request *q, cm_when now, json_t **out, struct cm_svc_error *no)
+static cm_err perform(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
-    static const char links[] = "/reports/";
     const struct operation *op = NULL;
 
-    if (strncmp(q->raw->path, links, strlen(links)) != 0)
-        CM_TRY(cm_sigv4_judge(q->raw, &q->all->keys, now, no));
     CM_TRY(find(q, &op, no));
     if (op->linked && (strlen(q->arg[2]) != CM_OP_TOKEN - 1 ||
                        CRYPTO_memcmp(q->arg[2], q->all->token, CM_OP_TOKEN - 1) != 0))
@@ -269,24 +265,25 @@ static cm_err write_answer(json_t *json, struct cm_op_answer *a, struct cm_error
     return CM_OK;
 }
 
-cm_err cm_operations_answer(struct cm_operations *all, const struct cm_sigv4_request *raw, cm_when now,
-                            struct cm_op_answer *out, struct cm_error *err)
+/* rc, no: of what was judged before. */
+static cm_err finish(struct cm_operations *all, const struct cm_sigv4_request *raw, cm_err rc,
+                     struct cm_svc_error *no, struct cm_op_answer *out, struct cm_error *err)
 {
     struct cm_op_request q = { .all = all, .registry = all->registry, .raw = raw };
     struct cm_op_answer a = { .status = 200 };
-    struct cm_svc_error no = { 0 };
     json_t *json = NULL;
-    const cm_err rc = perform(&q, now, &json, &no);
 
+    if (rc == CM_OK)
+        rc = perform(&q, &json, no);
     if (rc != CM_OK) {
         /* A refusal that was dealt with on the way may have left its kind. */
         if (rc != CM_E_INPUT)
-            no.kind = CM_SVC_INTERNAL;
-        a.status = cm_svc_status(no.kind);
-        a.error = cm_svc_name(no.kind);
-        a.failed = no.kind == CM_SVC_INTERNAL ? rc : CM_OK;
-        a.why = no.base;
-        json = error_json(&no);
+            no->kind = CM_SVC_INTERNAL;
+        a.status = cm_svc_status(no->kind);
+        a.error = cm_svc_name(no->kind);
+        a.failed = no->kind == CM_SVC_INTERNAL ? rc : CM_OK;
+        a.why = no->base;
+        json = error_json(no);
     } else if (json == NULL) {
         json = json_object();
     }
@@ -294,4 +291,24 @@ cm_err cm_operations_answer(struct cm_operations *all, const struct cm_sigv4_req
     CM_TRY(write_answer(json, &a, err));
     *out = a;
     return CM_OK;
+}
+
+cm_err cm_operations_accepted(struct cm_operations *all, const struct cm_sigv4_request *raw,
+                              struct cm_op_answer *out, struct cm_error *err)
+{
+    struct cm_svc_error no = { 0 };
+
+    return finish(all, raw, CM_OK, &no, out, err);
+}
+
+/* Who is asking comes before what is asked. */
+cm_err cm_operations_answer(struct cm_operations *all, const struct cm_sigv4_request *raw, cm_when now,
+                            struct cm_op_answer *out, struct cm_error *err)
+{
+    static const char links[] = "/reports/";
+    struct cm_svc_error no = { 0 };
+    const bool linked = strncmp(raw->path, links, strlen(links)) == 0;
+    const cm_err rc = linked ? CM_OK : cm_sigv4_judge(raw, &all->keys, now, &no);
+
+    return finish(all, raw, rc, &no, out, err);
 }

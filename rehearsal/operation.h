@@ -57,6 +57,10 @@ struct cm_op_answer {
 CM_MUST_CHECK cm_err cm_operations_answer(struct cm_operations *all, const struct cm_sigv4_request *raw,
                                           cm_when now, struct cm_op_answer *out, struct cm_error *err);
 
+/* The same without a look at the signature, for a request that is accepted already. */
+CM_MUST_CHECK cm_err cm_operations_accepted(struct cm_operations *all, const struct cm_sigv4_request *raw,
+                                            struct cm_op_answer *out, struct cm_error *err);
+
 /* ---- For the operations */
 
 /* An operation: *out is the answer's JSON (NULL: {}), or a json string for plain text. */

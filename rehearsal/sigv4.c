@@ -286,7 +286,7 @@ static bool mac(const uint8_t *key, size_t key_len, struct cm_span text, uint8_t
     return HMAC(EVP_sha256(), key, (int) key_len, text.data, text.len, out, NULL) != NULL;
 }
 
-static cm_err sign(const struct cm_sigv4_keys *keys, struct cm_span date, const char *to_sign,
+static cm_err sign(const struct cm_sigv4_keys *keys, const struct authorization *a, const char *to_sign,
                    char out[2 * DIGEST], struct cm_svc_error *no)
 {
     char first[128];
@@ -295,9 +295,8 @@ static cm_err sign(const struct cm_sigv4_keys *keys, struct cm_span date, const 
 
     const int n = snprintf(first, sizeof first, "AWS4%s", keys->secret_key);
     CM_ASSERT(n > 0 && (size_t) n < sizeof first);
-    const bool good = mac((const uint8_t *) first, (size_t) n, date, k) &&
-                      mac(k, DIGEST, cm_span_str(keys->region), k) &&
-                      mac(k, DIGEST, cm_span_str(keys->service), k) &&
+    const bool good = mac((const uint8_t *) first, (size_t) n, a->date, k) &&
+                      mac(k, DIGEST, cm_span_str(keys->region), k) && mac(k, DIGEST, a->service, k) &&
                       mac(k, DIGEST, cm_span_str(SCOPE_END), k) && mac(k, DIGEST, cm_span_str(to_sign), k);
     OPENSSL_cleanse(first, sizeof first);
     if (!good)
@@ -359,8 +358,9 @@ static cm_err check_scope(const struct authorization *a, const struct cm_sigv4_k
         CM_REFUSE(no, CM_SVC_UNKNOWN_KEY, "The security token included in the request is invalid.");
     if (!is_text(a->region, keys->region))
         BAD(no, "Credential should be scoped to a valid region; this is %s", keys->region);
-    if (!is_text(a->service, keys->service))
-        BAD(no, "Credential should be scoped to correct service: '%s'", keys->service);
+    for (const char *const *service = keys->services; !is_text(a->service, *service); service++)
+        if (service[1] == NULL)
+            BAD(no, "Credential should be scoped to correct service: '%s'", keys->services[0]);
     return CM_OK;
 }
 
@@ -389,12 +389,12 @@ cm_err cm_sigv4_judge(const struct cm_sigv4_request *request, const struct cm_si
     cm_put_str(&w, "/");
     cm_put_str(&w, keys->region);
     cm_put_str(&w, "/");
-    cm_put_str(&w, keys->service);
+    cm_put_span(&w, a.service);
     cm_put_str(&w, "/" SCOPE_END "\n");
     cm_put_hex(&w, hashed, sizeof hashed);
     CM_ASSERT(cm_writer_ok(&w));
     to_sign[w.len] = '\0';
-    CM_TRY(sign(keys, a.date, to_sign, want, no));
+    CM_TRY(sign(keys, &a, to_sign, want, no));
     if (a.signature.len != sizeof want || CRYPTO_memcmp(a.signature.data, want, sizeof want) != 0)
         BAD(no, "The request signature we calculated does not match the signature you provided. Check your "
                 "AWS Secret "

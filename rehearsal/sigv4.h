@@ -16,7 +16,7 @@ enum { CM_SIGV4_HEADERS = 64, CM_SIGV4_SKEW_S = 300 };
 struct cm_sigv4_keys {
     const char *access_key, *secret_key;
     const char *region;
-    const char *service; /* "iot" */
+    const char *const *services; /* NULL-terminated: any of them */
 };
 
 struct cm_sigv4_header {
