@@ -32,6 +32,7 @@ for room in io aws rehearsal cli bench tests; do
 done
 for room in engine io aws rehearsal cli bench tests; do
     forbid "$room" 'liburing' 'liburing is known to io/ring.c only' io/ring.c
+    forbid "$room" 'microhttpd' 'libmicrohttpd is known to rehearsal/control.c only' rehearsal/control.c
     forbid "$room" 'xxhash' 'xxHash is known to engine/xxh.c only' engine/xxh.c
     forbid "$room" '(sqlite3|io/sqlitekit)' 'SQLite is known to what keeps books in it only' io/sqlitekit.h \
         io/sqlitekit.c io/dburl.c io/ledger_sqlite.c io/db_sqlite.c io/db_sqlite.h \
