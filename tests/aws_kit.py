@@ -42,13 +42,22 @@ def botocore():
         return importlib.import_module("botocore.session")
 
 
+def for_the_plugin():
+    """Mosquitto, which has no sanitizer, loads a plugin that may have one: that has to be there before."""
+    if "address" not in kit.SANITIZE:
+        return {}
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    return {"LD_PRELOAD": library.strip()}
+
+
 class Control:
     """certmill rehearse --serve, until close()."""
 
     def __init__(self, directory, *options):
         self.errors = open(f"{directory}.err", "w+b")
         self.process = subprocess.Popen([kit.CERTMILL, "rehearse", "--serve", directory, "--json", *options],
-                                        stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL)
+                                        stdout=subprocess.PIPE, stderr=self.errors, stdin=subprocess.DEVNULL,
+                                        env={**os.environ, **for_the_plugin()})
         atexit.register(self.process.kill)  # harmless when it has ended
         line = self.process.stdout.readline()
         if not line:
