@@ -76,9 +76,8 @@ static cm_err send_events(struct cm_svc_error *no)
 /* Those before `settled` have been through the loop. */
 static cm_err mark_events(struct cm_svc_error *no)
 {
-    if (plugin.settled > plugin.marked)
-        point("event-sent");
     while (plugin.marked < plugin.settled) {
+        point("event-sent");
         CM_TRY(cm_reg_event_sent(plugin.registry, plugin.marked + 1, no));
         plugin.marked++;
     }
