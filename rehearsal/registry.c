@@ -244,7 +244,8 @@ static cm_err open_file(struct cm_registry *r, const char *path, const struct cm
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the registry");
     r->sqlite.noun = "registry";
     r->sqlite.name = r->path;
-    CM_TRY(cm_sqlite_open(&r->sqlite, public, 0600, CM_REG_WAIT_MS, err));
+    r->sqlite.wait.ms = CM_REG_WAIT_MS;
+    CM_TRY(cm_sqlite_open(&r->sqlite, public, 0600, err));
     CM_TRY(use_wal(r, err));
     cm_err rc = cm_reg_enter(r, &no);
     if (rc == CM_OK)
