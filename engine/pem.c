@@ -1,6 +1,5 @@
 #include "engine/pem.h"
 
-#include "engine/cpu.h"
 #include "engine/pemline.h"
 
 /* A line of 64 characters, by what is fastest here. */
@@ -14,11 +13,6 @@ static void full_line(bool vectors, const uint8_t *in, uint8_t *out)
 #endif
     (void) vectors;
     cm_pem_line_plain(in, out);
-}
-
-static bool has_vectors(void)
-{
-    return cm_cpu_level() >= CM_CPU_FMA; /* and so AVX2 */
 }
 
 /* The last line: 1..47 bytes, padded with '='. */
@@ -47,7 +41,7 @@ size_t cm_pem_len(const char *label, size_t len)
 
 void cm_put_pem(struct cm_writer *w, const char *label, const uint8_t *der, size_t len)
 {
-    const bool vectors = has_vectors();
+    const bool vectors = cm_pem_has_vectors();
 
     cm_put_lit(w, "-----BEGIN ");
     cm_put_str(w, label);
@@ -71,7 +65,7 @@ void cm_put_pem(struct cm_writer *w, const char *label, const uint8_t *der, size
 
 void cm_put_base64(struct cm_writer *w, const uint8_t *data, size_t len)
 {
-    const bool vectors = has_vectors();
+    const bool vectors = cm_pem_has_vectors();
     uint8_t line[CM_PEM_CHARS + 1];
 
     for (; len >= CM_PEM_BYTES; data += CM_PEM_BYTES, len -= CM_PEM_BYTES) {
