@@ -242,6 +242,11 @@ static void windows(void)
 
 int main(void)
 {
+#ifdef __SANITIZE_ADDRESS__
+    enum { SHARE = 4 }; /* ten times slower */
+#else
+    enum { SHARE = 1 };
+#endif
     uint64_t random = 0;
 
     if (CRYPTO_set_mem_functions(torture_malloc, torture_realloc, torture_free) != 1) {
@@ -259,8 +264,8 @@ int main(void)
         note(cm_rsakey_make(r, &first, NULL) == CM_OK, name, 0, "the first key");
         torture_starts(r);
         cm_rsakey_close(r);
-        torture_make(name, which, LIBCRYPTO, 30, &random);
-        torture_make(name, which, DRBG, 20, &random);
+        torture_make(name, which, LIBCRYPTO, 32 / SHARE, &random);
+        torture_make(name, which, DRBG, 20 / SHARE, &random);
         torture_open(name, which, LIBCRYPTO);
         torture_open(name, which, CALLOC);
     }
