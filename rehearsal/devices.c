@@ -17,6 +17,7 @@ enum {
     TURN_MS = 50,
     PAUSE_MS = 50, /* before the second connection; then twice as long each time */
     PAUSE_MAX_MS = 2000,
+    PATIENCE_MS = 10000, /* with a broker that does not answer */
     KEEPALIVE_S = 60,
     STACK_BYTES = 256 << 10,
 };
@@ -219,26 +220,28 @@ static void on_publish(struct mosquitto *m, void *arg, int mid)
     s->dev->published = true;
 }
 
-/* One connection, until it ends or the message is acknowledged. */
+/* One connection, until it ends or the message is acknowledged; given up when the broker answers neither for
+ * a while, as a device does whose answer was lost. */
 static int connection(struct run *run, struct mosquitto *m, struct session *s, const char *cn, bool again,
                       uint64_t end)
 {
     char topic[80];
     int rc = again ? mosquitto_reconnect(m) : mosquitto_connect(m, "127.0.0.1", run->conf->port, KEEPALIVE_S);
+    const uint64_t until = now_ms() + PATIENCE_MS < end ? now_ms() + PATIENCE_MS : end;
 
     s->connack = -1;
     s->sent = false;
     (void) snprintf(topic, sizeof topic, "%s/hello", cn);
-    while (rc == MOSQ_ERR_SUCCESS && !s->dev->published && now_ms() < end && !stopped(run)) {
+    while (rc == MOSQ_ERR_SUCCESS && !s->dev->published && now_ms() < until && !stopped(run)) {
         rc = mosquitto_loop(m, TURN_MS, 1);
         if (rc == MOSQ_ERR_SUCCESS && s->connack == 0 && !s->sent) {
             rc = mosquitto_publish(m, NULL, topic, 5, "hello", 1, false);
             s->sent = true;
         }
     }
-    if (s->connack < 0)
+    if (s->connack < 0 && rc != MOSQ_ERR_SUCCESS)
         s->dev->closed++;
-    if (s->dev->published)
+    if (rc == MOSQ_ERR_SUCCESS)
         (void) mosquitto_disconnect(m);
     return rc;
 }

@@ -70,7 +70,8 @@ def kits():
     for when in points(args("counted")):
         title = f"aws kit, allocation {when}"
         whole = whole or sorted(os.listdir("counted/kit"))
-        if judge(starved(args("starved"), when), title):
+        # Without memory libcrypto 3.0 can't clean up behind itself at the process's end, once it has looked for decoders.
+        if judge(starved(args("starved"), when, leaks=not when.endswith("+")), title):
             kit.check(sorted(os.listdir("starved/kit")) == whole, title, "another kit than without")
         else:
             kit.check(os.listdir("starved") == [], title, "left behind:", os.listdir("starved"))

@@ -34,8 +34,9 @@ ENTRIES = re.compile(rb"\n=+\n==\d+==ERROR: LeakSanitizer: detected memory leaks
                      rb")+SUMMARY: AddressSanitizer: \d{2} byte[^\n]*\n")
 
 
-def starved(args, when):
-    env = {**run.environment(PLAN), "CERTMILL_STARVE": when, "ASAN_OPTIONS": "exitcode=0"}
+def starved(args, when, leaks=True):
+    """leaks: whether lost memory counts."""
+    env = {**run.environment(PLAN), "CERTMILL_STARVE": when, "ASAN_OPTIONS": f"exitcode=0:detect_leaks={int(leaks)}"}
     done = subprocess.run([STARVED, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=kit.PATIENCE,
                           check=False)
     r = kit.Result([STARVED, when, *args], done.returncode, done.stdout, ENTRIES.sub(b"", done.stderr))
