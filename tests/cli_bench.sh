@@ -275,8 +275,10 @@ expect 3 "make it, or name another" "$certmill" bench --smoke --out nowhere
 expect 3 "can't be written" "$certmill" bench --smoke --out work --keep nowhere/x
 expect 3 "certmill mint failed (exit 3): can't write" bash -c 'ulimit -f 8 && exec "$@"' - "$certmill" bench --smoke \
     --key P-256 --case tar --out work
-expect 3 "raise it: ulimit -f" bash -c '(ulimit -f 0 && exec "$@") 2>&1 | cat; exit "${PIPESTATUS[0]}"' - "$certmill" bench \
-    --smoke --key P-256 --case tar --out work
+if [[ ${CM_SANITIZE:-} != thread ]]; then # whose runtime needs a file itself, before main
+    expect 3 "raise it: ulimit -f" bash -c '(ulimit -f 0 && exec "$@") 2>&1 | cat; exit "${PIPESTATUS[0]}"' - \
+        "$certmill" bench --smoke --key P-256 --case tar --out work
+fi
 expect 3 "MiB free" "$certmill" bench --smoke --key P-256 --case tar --count 1000000000 --out work
 clean
 

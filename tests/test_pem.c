@@ -1,12 +1,15 @@
 /* Goal: the PEM writer makes RFC 7468 text, the same as libcrypto's, for every length and every octet, and
- * says beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. */
+ * says beforehand how long it will be. Method: EVP_EncodeBlock and PEM_write_bio side by side with ours. Of
+ * the reader: full lines; the rest of it is in test_keyread.c. */
 #include "engine/cpu.h"
 #include "engine/pem.h"
 #include "engine/pemline.h"
+#include "engine/pemread.h"
 #include "tests/t_authority.h"
 
 #include <criterion/criterion.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 
 enum { TEXT_MAX = 16384 };
 
@@ -132,5 +135,42 @@ Test(pem, no_room)
         cm_put_pem(&w, "X", der, sizeof der);
         cr_expect_eq(cm_writer_ok(&w), cap == whole, "%zu", cap);
         free(exact);
+    }
+}
+
+/* Full lines go by vectors where the processor has them: every octet in every place, and random lines,
+ * against EVP_DecodeBlock. */
+Test(pem, every_octet_in_every_place_of_a_full_line_that_is_read)
+{
+    enum { LINE = 64, OCTETS = 48, RANDOM_LINES = 20000 };
+    static const char begin[] = "-----BEGIN X-----\n", end[] = "\n-----END X-----\n";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t text[sizeof begin + LINE + sizeof end], out[OCTETS], expected[OCTETS], random[LINE];
+    uint8_t *const line = text + sizeof begin - 1;
+    const size_t whole = sizeof begin - 1 + LINE + sizeof end - 1;
+    size_t len = 0;
+
+    memcpy(text, begin, sizeof begin - 1);
+    memcpy(line + LINE, end, sizeof end - 1);
+    for (size_t i = 0; i < RANDOM_LINES + LINE * 256; i++) {
+        const bool valid_line = i < RANDOM_LINES;
+        cr_assert_eq(RAND_bytes(random, sizeof random), 1);
+        for (size_t k = 0; k < LINE; k++)
+            line[k] = (uint8_t) alphabet[random[k] % 64];
+        const size_t at = (i - RANDOM_LINES) / 256, octet = (i - RANDOM_LINES) % 256;
+        if (!valid_line)
+            line[at] = (uint8_t) octet;
+        const bool good = valid_line || (octet != 0 && strchr(alphabet, (int) octet) != NULL);
+        struct cm_span in = cm_span(text, whole);
+        const cm_err rc = cm_pemread_next(&in, "X", out, sizeof out, &len, NULL);
+        /* In the last places '=' is padding, and the rest of its group must fit. */
+        if (octet == '=' && !valid_line && at >= LINE - 1)
+            continue;
+        cr_assert_eq(rc, good ? CM_OK : CM_E_INPUT, "place %zu, octet %02zx", at, octet);
+        if (!good)
+            continue;
+        cr_assert_eq(EVP_DecodeBlock(expected, line, LINE), OCTETS);
+        cr_assert(len == OCTETS && memcmp(out, expected, OCTETS) == 0, "line %zu", i);
     }
 }
