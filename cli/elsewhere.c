@@ -65,8 +65,8 @@ cm_err cm_elsewhere_run(bool help, int argc, char **argv, struct cm_error *err)
         return rc;
     CM_FAIL(err, CM_E_LIMIT,
             PROGRAM
-            " is missing, which does this command: it is built where libmicrohttpd, libmosquitto and libcurl "
-            "are (scripts/deps aws installs them), and lies beside certmill or in %.100s/../" CM_LIBEXECDIR
+            " is missing, which does this command: it is built where libmicrohttpd and libmosquitto are "
+            "(scripts/deps aws installs them), and lies beside certmill or in %.100s/../" CM_LIBEXECDIR
             "/certmill",
             dir);
 }

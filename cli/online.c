@@ -1,7 +1,7 @@
 #include "cli/cmd.h"
 #include "cli/program.h"
 
-/* certmill-aws: the commands that need libmicrohttpd, libmosquitto and libcurl. certmill runs it
+/* certmill-aws: the commands that need libmicrohttpd and libmosquitto. certmill runs it
  * (elsewhere.h). TO ADD A SUBCOMMAND: a file cli/cmd_x.c, a line in cmd.h, a row here, and in elsewhere.c
  * what certmill --help says. */
 static const struct cm_cmd *const cmds[] = { &cm_cmd_rehearse };
