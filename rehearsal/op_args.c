@@ -84,7 +84,7 @@ json_t *cm_op_time(int64_t ms)
 enum { PAGE_ROWS = 25, MARKER_MAX = 24 };
 
 struct page {
-    const struct cm_registry *registry;
+    const struct cm_op_request *q;
     cm_op_render *render;
     json_t *items;
     struct cm_svc_error *no;
@@ -94,7 +94,7 @@ static cm_err on_item(void *arg, const struct cm_reg_item *item)
 {
     struct page *const p = arg;
 
-    if (json_array_append_new(p->items, p->render(p->registry, item)) != 0)
+    if (json_array_append_new(p->items, p->render(p->q, item)) != 0)
         CM_FAIL(&p->no->base, CM_E_NOMEM, "out of memory for a list");
     return CM_OK;
 }
@@ -133,7 +133,7 @@ cm_err cm_op_list(struct cm_op_request *q, enum cm_reg_list list, const char *of
                   const char *member, cm_op_render *render, json_t **out, struct cm_svc_error *no)
 {
     struct cm_reg_page page = { .of = of };
-    struct page p = { .registry = q->registry, .render = render, .no = no };
+    struct page p = { .q = q, .render = render, .no = no };
     json_t *answer = NULL;
     char marker[MARKER_MAX];
     int64_t next = 0;
@@ -157,8 +157,8 @@ cm_err cm_op_list(struct cm_op_request *q, enum cm_reg_list list, const char *of
     return rc;
 }
 
-json_t *cm_op_render_name(const struct cm_registry *r, const struct cm_reg_item *item)
+json_t *cm_op_render_name(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
-    (void) r;
+    (void) q;
     return json_string(item->name);
 }

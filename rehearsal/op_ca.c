@@ -131,11 +131,11 @@ cm_err cm_op_ca_update(struct cm_op_request *q, json_t **out, struct cm_svc_erro
     return cm_reg_ca_update(q->registry, id, &change, no);
 }
 
-static json_t *render(const struct cm_registry *r, const struct cm_reg_item *item)
+static json_t *render(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, "cacert", item->name, arn, sizeof arn));
+    CM_ASSERT(cm_registry_arn(q->registry, "cacert", item->name, arn, sizeof arn));
     return json_pack("{s:s, s:s, s:s, s:o}", "certificateArn", arn, "certificateId", item->name, "status",
                      item->status, "creationDate", cm_op_time(item->created_ms));
 }

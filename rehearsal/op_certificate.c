@@ -116,11 +116,11 @@ cm_err cm_op_cert_update(struct cm_op_request *q, json_t **out, struct cm_svc_er
     return cm_reg_cert_set_status(q->registry, id, status, no);
 }
 
-static json_t *render(const struct cm_registry *r, const struct cm_reg_item *item)
+static json_t *render(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, "cert", item->name, arn, sizeof arn));
+    CM_ASSERT(cm_registry_arn(q->registry, "cert", item->name, arn, sizeof arn));
     return json_pack("{s:s, s:s, s:s, s:s, s:o}", "certificateArn", arn, "certificateId", item->name,
                      "status", item->status, "certificateMode", item->more, "creationDate",
                      cm_op_time(item->created_ms));

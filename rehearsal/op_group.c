@@ -12,19 +12,24 @@
 static const struct {
     const char *name, *arn, *id; /* members of an answer */
     const char *properties, *metadata;
-    const char *list;            /* member of a list's answer */
-    const char *item, *item_arn; /* and of its items */
+    const char *list;             /* member of a list's answer */
+    const char *item, *item_arn;  /* and of its items */
+    enum cm_reg_list all, things; /* the registry's lists: of its kind, of what one holds */
 } words[] = {
     [CM_REG_TYPE] = { "thingTypeName", "thingTypeArn", "thingTypeId", "thingTypeProperties",
-                      "thingTypeMetadata", "thingTypes", "thingTypeName", "thingTypeArn" },
+                      "thingTypeMetadata", "thingTypes", "thingTypeName", "thingTypeArn", CM_REG_LIST_TYPES,
+                      CM_REG_LIST_COUNT },
     [CM_REG_GROUP] = { "thingGroupName", "thingGroupArn", "thingGroupId", "thingGroupProperties",
-                       "thingGroupMetadata", "thingGroups", "groupName", "groupArn" },
+                       "thingGroupMetadata", "thingGroups", "groupName", "groupArn", CM_REG_LIST_GROUPS,
+                       CM_REG_LIST_GROUP_THINGS },
     [CM_REG_BILLING] = { "billingGroupName", "billingGroupArn", "billingGroupId", "billingGroupProperties",
-                         "billingGroupMetadata", "billingGroups", "groupName", "groupArn" },
+                         "billingGroupMetadata", "billingGroups", "groupName", "groupArn",
+                         CM_REG_LIST_BILLINGS, CM_REG_LIST_BILLING_THINGS },
 };
 
-static cm_err create(struct cm_op_request *q, enum cm_reg_kind kind, json_t **out, struct cm_svc_error *no)
+cm_err cm_op_named_create(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
+    const enum cm_reg_kind kind = q->kind;
     const json_t *const properties = json_object_get(q->body, words[kind].properties);
     struct cm_reg_named made = { 0 };
     const char *parent = NULL;
@@ -47,8 +52,9 @@ static cm_err create(struct cm_op_request *q, enum cm_reg_kind kind, json_t **ou
     return cm_op_give(answer, out, no);
 }
 
-static cm_err describe(struct cm_op_request *q, enum cm_reg_kind kind, json_t **out, struct cm_svc_error *no)
+cm_err cm_op_named_describe(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
+    const enum cm_reg_kind kind = q->kind;
     struct cm_reg_named n = { 0 };
     json_t *properties = NULL, *metadata = NULL, *answer = NULL;
     char arn[CM_SVC_ARN];
@@ -73,54 +79,29 @@ static cm_err describe(struct cm_op_request *q, enum cm_reg_kind kind, json_t **
     return cm_op_give(answer, out, no);
 }
 
-static json_t *render(const struct cm_registry *r, const struct cm_reg_item *item, enum cm_reg_kind kind)
+static json_t *render(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, cm_reg_kind_name(kind), item->name, arn, sizeof arn));
-    return json_pack("{s:s, s:s}", words[kind].item, item->name, words[kind].item_arn, arn);
+    CM_ASSERT(cm_registry_arn(q->registry, cm_reg_kind_name(q->kind), item->name, arn, sizeof arn));
+    return json_pack("{s:s, s:s}", words[q->kind].item, item->name, words[q->kind].item_arn, arn);
 }
 
-static json_t *render_type(const struct cm_registry *r, const struct cm_reg_item *item)
+cm_err cm_op_named_list(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
-    return render(r, item, CM_REG_TYPE);
+    return cm_op_list(q, words[q->kind].all, NULL, CM_OP_TOKENS, words[q->kind].list, render, out, no);
 }
 
-static json_t *render_group(const struct cm_registry *r, const struct cm_reg_item *item)
+cm_err cm_op_named_things(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
-    return render(r, item, CM_REG_GROUP);
-}
-
-static json_t *render_billing(const struct cm_registry *r, const struct cm_reg_item *item)
-{
-    return render(r, item, CM_REG_BILLING);
-}
-
-/* The group and the thing in a body, each by its name. */
-static cm_err member(struct cm_op_request *q, enum cm_reg_kind kind, bool in, struct cm_svc_error *no)
-{
-    const char *group = NULL, *thing = NULL;
-
-    CM_TRY(cm_op_needed(q, words[kind].name, CM_AWS_NAME_MAX, &group, no));
-    CM_TRY(cm_op_needed(q, "thingName", CM_AWS_NAME_MAX, &thing, no));
-    return in ? cm_reg_member_add(q->registry, kind, group, thing, no)
-              : cm_reg_member_remove(q->registry, kind, group, thing, no);
-}
-
-cm_err cm_op_type_create(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return create(q, CM_REG_TYPE, out, no);
-}
-
-cm_err cm_op_type_describe(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return describe(q, CM_REG_TYPE, out, no);
-}
-
-cm_err cm_op_type_list(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return cm_op_list(q, CM_REG_LIST_TYPES, NULL, CM_OP_TOKENS, words[CM_REG_TYPE].list, render_type, out,
+    return cm_op_list(q, words[q->kind].things, q->arg[0], CM_OP_TOKENS, "things", cm_op_render_name, out,
                       no);
+}
+
+cm_err cm_op_named_delete(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
+{
+    (void) out;
+    return cm_reg_named_delete(q->registry, q->kind, q->arg[0], no);
 }
 
 cm_err cm_op_type_deprecate(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
@@ -130,88 +111,28 @@ cm_err cm_op_type_deprecate(struct cm_op_request *q, json_t **out, struct cm_svc
                                   !json_is_true(json_object_get(q->body, "undoDeprecate")), no);
 }
 
-cm_err cm_op_type_delete(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
+/* The group and the thing in a body, each by its name. */
+static cm_err read_member(struct cm_op_request *q, const char **group, const char **thing,
+                          struct cm_svc_error *no)
 {
+    CM_TRY(cm_op_needed(q, words[q->kind].name, CM_AWS_NAME_MAX, group, no));
+    return cm_op_needed(q, "thingName", CM_AWS_NAME_MAX, thing, no);
+}
+
+cm_err cm_op_named_add(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
+{
+    const char *group = NULL, *thing = NULL;
+
     (void) out;
-    return cm_reg_named_delete(q->registry, CM_REG_TYPE, q->arg[0], no);
+    CM_TRY(read_member(q, &group, &thing, no));
+    return cm_reg_member_add(q->registry, q->kind, group, thing, no);
 }
 
-cm_err cm_op_group_create(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
+cm_err cm_op_named_remove(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
 {
-    return create(q, CM_REG_GROUP, out, no);
-}
+    const char *group = NULL, *thing = NULL;
 
-cm_err cm_op_group_describe(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return describe(q, CM_REG_GROUP, out, no);
-}
-
-cm_err cm_op_group_list(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return cm_op_list(q, CM_REG_LIST_GROUPS, NULL, CM_OP_TOKENS, words[CM_REG_GROUP].list, render_group, out,
-                      no);
-}
-
-cm_err cm_op_group_delete(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
     (void) out;
-    return cm_reg_named_delete(q->registry, CM_REG_GROUP, q->arg[0], no);
-}
-
-cm_err cm_op_group_things(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return cm_op_list(q, CM_REG_LIST_GROUP_THINGS, q->arg[0], CM_OP_TOKENS, "things", cm_op_render_name, out,
-                      no);
-}
-
-cm_err cm_op_group_add(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    (void) out;
-    return member(q, CM_REG_GROUP, true, no);
-}
-
-cm_err cm_op_group_remove(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    (void) out;
-    return member(q, CM_REG_GROUP, false, no);
-}
-
-cm_err cm_op_billing_create(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return create(q, CM_REG_BILLING, out, no);
-}
-
-cm_err cm_op_billing_describe(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return describe(q, CM_REG_BILLING, out, no);
-}
-
-cm_err cm_op_billing_list(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return cm_op_list(q, CM_REG_LIST_BILLINGS, NULL, CM_OP_TOKENS, words[CM_REG_BILLING].list, render_billing,
-                      out, no);
-}
-
-cm_err cm_op_billing_delete(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    (void) out;
-    return cm_reg_named_delete(q->registry, CM_REG_BILLING, q->arg[0], no);
-}
-
-cm_err cm_op_billing_things(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    return cm_op_list(q, CM_REG_LIST_BILLING_THINGS, q->arg[0], CM_OP_TOKENS, "things", cm_op_render_name,
-                      out, no);
-}
-
-cm_err cm_op_billing_add(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    (void) out;
-    return member(q, CM_REG_BILLING, true, no);
-}
-
-cm_err cm_op_billing_remove(struct cm_op_request *q, json_t **out, struct cm_svc_error *no)
-{
-    (void) out;
-    return member(q, CM_REG_BILLING, false, no);
+    CM_TRY(read_member(q, &group, &thing, no));
+    return cm_reg_member_remove(q->registry, q->kind, group, thing, no);
 }

@@ -46,11 +46,11 @@ cm_err cm_op_policy_get(struct cm_op_request *q, json_t **out, struct cm_svc_err
     return cm_op_give(made, out, no);
 }
 
-static json_t *render(const struct cm_registry *r, const struct cm_reg_item *item)
+static json_t *render(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, "policy", item->name, arn, sizeof arn));
+    CM_ASSERT(cm_registry_arn(q->registry, "policy", item->name, arn, sizeof arn));
     return json_pack("{s:s, s:s}", "policyName", item->name, "policyArn", arn);
 }
 

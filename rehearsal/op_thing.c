@@ -82,13 +82,13 @@ cm_err cm_op_thing_describe(struct cm_op_request *q, json_t **out, struct cm_svc
     return cm_op_give(answer, out, no);
 }
 
-static json_t *render(const struct cm_registry *r, const struct cm_reg_item *item)
+static json_t *render(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     struct cm_error err = { 0 };
     json_t *attributes = NULL;
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, "thing", item->name, arn, sizeof arn));
+    CM_ASSERT(cm_registry_arn(q->registry, "thing", item->name, arn, sizeof arn));
     if (cm_json_read(cm_span_str(item->status), &attributes, NULL, &err) != CM_OK)
         return NULL;
     return json_pack("{s:s, s:s, s:s*, s:o, s:I}", "thingName", item->name, "thingArn", arn, "thingTypeName",
@@ -202,11 +202,11 @@ cm_err cm_op_thing_of_principal(struct cm_op_request *q, json_t **out, struct cm
     return cm_op_list(q, CM_REG_LIST_THINGS_OF, arn, CM_OP_TOKENS, "things", cm_op_render_name, out, no);
 }
 
-static json_t *render_group(const struct cm_registry *r, const struct cm_reg_item *item)
+static json_t *render_group(const struct cm_op_request *q, const struct cm_reg_item *item)
 {
     char arn[CM_SVC_ARN];
 
-    CM_ASSERT(cm_registry_arn(r, cm_reg_kind_name(CM_REG_GROUP), item->name, arn, sizeof arn));
+    CM_ASSERT(cm_registry_arn(q->registry, cm_reg_kind_name(CM_REG_GROUP), item->name, arn, sizeof arn));
     return json_pack("{s:s, s:s}", "groupName", item->name, "groupArn", arn);
 }
 

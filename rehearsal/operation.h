@@ -40,6 +40,7 @@ struct cm_op_request {
     } query[CM_OP_QUERY];
     size_t queries;
     json_t *body; /* an object, or NULL: no body */
+    enum cm_reg_kind kind; /* of op_group.c */
 };
 
 struct cm_op_answer {
@@ -86,11 +87,11 @@ json_t *cm_op_time(int64_t ms); /* seconds */
 /* A page of a list: {MEMBER: [ITEM…], "nextMarker": …}. of may be NULL. render gives an item's JSON (NULL: no
  * memory). */
 enum cm_op_paging { CM_OP_MARKER, CM_OP_TOKENS }; /* how the operation calls its parameters */
-typedef json_t *cm_op_render(const struct cm_registry *r, const struct cm_reg_item *item);
+typedef json_t *cm_op_render(const struct cm_op_request *q, const struct cm_reg_item *item);
 CM_MUST_CHECK cm_err cm_op_list(struct cm_op_request *q, enum cm_reg_list list, const char *of,
                                 enum cm_op_paging paging, const char *member, cm_op_render *render,
                                 json_t **out, struct cm_svc_error *no);
-json_t *cm_op_render_name(const struct cm_registry *r, const struct cm_reg_item *item); /* a string */
+json_t *cm_op_render_name(const struct cm_op_request *q, const struct cm_reg_item *item); /* a string */
 
 /* op_ca.c */
 cm_op_run cm_op_code_get, cm_op_code_delete, cm_op_ca_register, cm_op_ca_describe, cm_op_ca_update,
@@ -106,11 +107,9 @@ cm_op_run cm_op_policy_create, cm_op_policy_get, cm_op_policy_list, cm_op_policy
 cm_op_run cm_op_thing_create, cm_op_thing_describe, cm_op_thing_list, cm_op_thing_update, cm_op_thing_delete,
     cm_op_thing_attach, cm_op_thing_detach, cm_op_thing_principals, cm_op_thing_of_principal,
     cm_op_thing_groups, cm_op_thing_register;
-/* op_group.c */
-cm_op_run cm_op_type_create, cm_op_type_describe, cm_op_type_list, cm_op_type_deprecate, cm_op_type_delete,
-    cm_op_group_create, cm_op_group_describe, cm_op_group_list, cm_op_group_delete, cm_op_group_things,
-    cm_op_group_add, cm_op_group_remove, cm_op_billing_create, cm_op_billing_describe, cm_op_billing_list,
-    cm_op_billing_delete, cm_op_billing_things, cm_op_billing_add, cm_op_billing_remove;
+/* op_group.c: of thing types, thing groups and billing groups */
+cm_op_run cm_op_named_create, cm_op_named_describe, cm_op_named_list, cm_op_named_delete, cm_op_named_things,
+    cm_op_named_add, cm_op_named_remove, cm_op_type_deprecate;
 /* op_task.c */
 cm_op_run cm_op_task_start, cm_op_task_describe, cm_op_task_stop, cm_op_task_list, cm_op_task_reports,
     cm_op_task_report;

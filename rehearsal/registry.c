@@ -81,6 +81,27 @@ cm_err cm_reg_step(struct cm_registry *r, sqlite3_stmt *stmt, bool *got, struct 
     return CM_OK;
 }
 
+static cm_err first(struct cm_registry *r, sqlite3_stmt **out, bool *got, struct cm_svc_error *no,
+                    const char *sql, const char *types, va_list ap)
+{
+    cm_err rc = query(r, out, no, sql, types, ap);
+
+    if (rc == CM_OK)
+        rc = cm_reg_step(r, *out, got, no);
+    return rc;
+}
+
+cm_err cm_reg_first(struct cm_registry *r, sqlite3_stmt **out, bool *got, struct cm_svc_error *no,
+                    const char *sql, const char *types, ...)
+{
+    va_list ap;
+
+    va_start(ap, types);
+    const cm_err rc = first(r, out, got, no, sql, types, ap);
+    va_end(ap);
+    return rc;
+}
+
 cm_err cm_reg_do(struct cm_registry *r, int64_t *changed, struct cm_svc_error *no, const char *sql,
                  const char *types, ...)
 {
@@ -89,10 +110,8 @@ cm_err cm_reg_do(struct cm_registry *r, int64_t *changed, struct cm_svc_error *n
     va_list ap;
 
     va_start(ap, types);
-    cm_err rc = query(r, &stmt, no, sql, types, ap);
+    const cm_err rc = first(r, &stmt, &got, no, sql, types, ap);
     va_end(ap);
-    if (rc == CM_OK)
-        rc = cm_reg_step(r, stmt, &got, no);
     if (rc == CM_OK && changed != NULL)
         *changed = sqlite3_changes(r->sqlite.db);
     (void) sqlite3_finalize(stmt);
@@ -107,10 +126,8 @@ cm_err cm_reg_number(struct cm_registry *r, int64_t *out, struct cm_svc_error *n
     va_list ap;
 
     va_start(ap, types);
-    cm_err rc = query(r, &stmt, no, sql, types, ap);
+    const cm_err rc = first(r, &stmt, &got, no, sql, types, ap);
     va_end(ap);
-    if (rc == CM_OK)
-        rc = cm_reg_step(r, stmt, &got, no);
     if (rc == CM_OK)
         *out = got ? sqlite3_column_int64(stmt, 0) : 0;
     (void) sqlite3_finalize(stmt);
@@ -186,8 +203,7 @@ static cm_err keep_setting(struct cm_registry *r, const char *key, const char *v
 
     CM_TRY(
         cm_reg_do(r, NULL, no, "INSERT OR IGNORE INTO setting(key, value) VALUES(?1, ?2)", "tt", key, value));
-    CM_TRY(cm_reg_query(r, &stmt, no, "SELECT value FROM setting WHERE key = ?1", "t", key));
-    const cm_err rc = cm_reg_step(r, stmt, &got, no);
+    const cm_err rc = cm_reg_first(r, &stmt, &got, no, "SELECT value FROM setting WHERE key = ?1", "t", key);
     if (rc == CM_OK && got)
         cm_reg_copy(stmt, 0, out, cap);
     (void) sqlite3_finalize(stmt);

@@ -94,8 +94,7 @@ cm_err cm_reg_ca_find(struct cm_registry *r, const char *id, struct cm_reg_ca *o
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no, "SELECT " CA_COLUMNS " FROM ca WHERE id = ?1", "t", id));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc = cm_reg_first(r, &stmt, &got, no, "SELECT " CA_COLUMNS " FROM ca WHERE id = ?1", "t", id);
     if (rc == CM_OK)
         rc = got ? read_row(r, stmt, &ca, no) : not_found(id, no);
     (void) sqlite3_finalize(stmt);

@@ -89,11 +89,11 @@ cm_err cm_reg_cert_find(struct cm_registry *r, const char *id, struct cm_reg_cer
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no,
-                        "SELECT id, ca_id, pem, status, sni_only, created_ms, modified_ms FROM certificate"
-                        " WHERE id = ?1",
-                        "t", id));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc =
+        cm_reg_first(r, &stmt, &got, no,
+                     "SELECT id, ca_id, pem, status, sni_only, created_ms, modified_ms FROM certificate"
+                     " WHERE id = ?1",
+                     "t", id);
     if (rc == CM_OK)
         rc = got ? read_row(r, stmt, &cert, no) : not_found(id, no);
     (void) sqlite3_finalize(stmt);
@@ -192,12 +192,11 @@ cm_err cm_reg_event_next(struct cm_registry *r, int64_t after, struct cm_reg_eve
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(
-        r, &stmt, no,
+    cm_err rc = cm_reg_first(
+        r, &stmt, &got, no,
         "SELECT seq, topic, payload, certificate_id FROM event WHERE sent_ms IS NULL AND seq > ?1"
         " ORDER BY seq LIMIT 1",
-        "i", after));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+        "i", after);
     if (rc == CM_OK && got) {
         out->seq = sqlite3_column_int64(stmt, 0);
         cm_reg_copy(stmt, 1, out->topic, sizeof out->topic);

@@ -19,6 +19,9 @@ CM_MUST_CHECK cm_err cm_reg_query(struct cm_registry *r, sqlite3_stmt **out, str
 /* *got: there is a row (more). */
 CM_MUST_CHECK cm_err cm_reg_step(struct cm_registry *r, sqlite3_stmt *stmt, bool *got,
                                  struct cm_svc_error *no);
+/* The same, and its first row. *out, which starts as NULL, is to be finalized after a failure too. */
+CM_MUST_CHECK cm_err cm_reg_first(struct cm_registry *r, sqlite3_stmt **out, bool *got,
+                                  struct cm_svc_error *no, const char *sql, const char *types, ...);
 /* A statement without rows; *changed (NULL: not wanted): rows that it changed. */
 CM_MUST_CHECK cm_err cm_reg_do(struct cm_registry *r, int64_t *changed, struct cm_svc_error *no,
                                const char *sql, const char *types, ...);

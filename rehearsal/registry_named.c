@@ -33,11 +33,10 @@ cm_err cm_reg_named_find(struct cm_registry *r, enum cm_reg_kind kind, const cha
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no,
-                        "SELECT name, id, parent, properties, created_ms, deprecated FROM named"
-                        " WHERE kind = ?1 AND name = ?2",
-                        "tt", kinds[kind].arn, name));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc = cm_reg_first(r, &stmt, &got, no,
+                             "SELECT name, id, parent, properties, created_ms, deprecated FROM named"
+                             " WHERE kind = ?1 AND name = ?2",
+                             "tt", kinds[kind].arn, name);
     if (rc == CM_OK && got) {
         cm_reg_copy(stmt, 0, named.name, sizeof named.name);
         cm_reg_copy(stmt, 1, named.id, sizeof named.id);

@@ -52,9 +52,8 @@ cm_err cm_reg_policy_find(struct cm_registry *r, const char *name, struct cm_reg
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no, "SELECT name, document, created_ms FROM policy WHERE name = ?1", "t",
-                        name));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc = cm_reg_first(r, &stmt, &got, no,
+                             "SELECT name, document, created_ms FROM policy WHERE name = ?1", "t", name);
     if (rc == CM_OK && got) {
         cm_reg_copy(stmt, 0, policy.name, sizeof policy.name);
         policy.created_ms = sqlite3_column_int64(stmt, 2);

@@ -86,11 +86,11 @@ cm_err cm_reg_task_find(struct cm_registry *r, const char *id, struct cm_reg_tas
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no,
-                        "SELECT id, bucket, key, role_arn, template_body, message, state, good, bad, percent,"
-                        " created_ms, modified_ms FROM task WHERE id = ?1",
-                        "t", id));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc =
+        cm_reg_first(r, &stmt, &got, no,
+                     "SELECT id, bucket, key, role_arn, template_body, message, state, good, bad, percent,"
+                     " created_ms, modified_ms FROM task WHERE id = ?1",
+                     "t", id);
     if (rc == CM_OK)
         rc = got ? read_row(r, stmt, &task, no) : not_found(id, no);
     (void) sqlite3_finalize(stmt);
@@ -160,9 +160,9 @@ cm_err cm_reg_task_report(struct cm_registry *r, const char *id, bool good, cm_r
     sqlite3_stmt *stmt = NULL;
     bool got = true;
 
-    CM_TRY(cm_reg_query(r, &stmt, no, "SELECT line FROM task_line WHERE task = ?1 AND good = ?2 ORDER BY seq",
-                        "ti", id, (int64_t) good));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc = cm_reg_first(r, &stmt, &got, no,
+                             "SELECT line FROM task_line WHERE task = ?1 AND good = ?2 ORDER BY seq", "ti",
+                             id, (int64_t) good);
     while (rc == CM_OK && got) {
         rc = on_line(arg, (const char *) sqlite3_column_text(stmt, 0));
         if (rc == CM_OK)

@@ -21,10 +21,9 @@ cm_err cm_reg_thing_find(struct cm_registry *r, const char *name, struct cm_reg_
     sqlite3_stmt *stmt = NULL;
     bool got = false;
 
-    CM_TRY(cm_reg_query(r, &stmt, no,
-                        "SELECT name, type, billing, id, attributes, version FROM thing WHERE name = ?1", "t",
-                        name));
-    cm_err rc = cm_reg_step(r, stmt, &got, no);
+    cm_err rc = cm_reg_first(r, &stmt, &got, no,
+                             "SELECT name, type, billing, id, attributes, version FROM thing WHERE name = ?1",
+                             "t", name);
     if (rc == CM_OK && got) {
         cm_reg_copy(stmt, 0, thing.name, sizeof thing.name);
         cm_reg_copy(stmt, 1, thing.type, sizeof thing.type);
