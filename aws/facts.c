@@ -117,26 +117,47 @@ void cm_aws_common_name(struct cm_span name, char *out, size_t out_len)
         }
 }
 
-cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, struct cm_aws_cert *out,
-                       struct cm_error *err)
+/* The subject is x's. */
+static cm_err read_all(X509 *x, size_t der_len, enum cm_aws_role role, struct cm_aws_cert *out,
+                       struct cm_span *subject, struct cm_error *err)
 {
-    const uint8_t *in = der.data, *name = NULL;
+    const uint8_t *name = NULL;
     size_t name_len = 0;
-    CM_AUTO(X509) x = der.len <= INT32_MAX ? d2i_X509(NULL, &in, (long) der.len) : NULL;
 
     *out =
-        (struct cm_aws_cert) { .role = role, .dated = true, .pem_len = cm_pem_len("CERTIFICATE", der.len) };
-    if (x == NULL || in != der.data + der.len)
-        CM_FAIL(err, CM_E_INPUT, "it is not exactly one certificate in DER");
+        (struct cm_aws_cert) { .role = role, .dated = true, .pem_len = cm_pem_len("CERTIFICATE", der_len) };
     read_key(x, out);
     read_signature(x, out);
     if (X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) == 1)
         cm_aws_common_name(cm_span(name, name_len), out->common_name, sizeof out->common_name);
+    *subject = cm_span(name, name_len);
     CM_TRY(read_constraints(x, out, err));
     CM_TRY(read_time(X509_get0_notBefore(x), &out->not_before, err));
     CM_TRY(read_time(X509_get0_notAfter(x), &out->not_after, err));
     ERR_clear_error();
     return CM_OK;
+}
+
+static cm_err parse(struct cm_span der, X509 **out, struct cm_error *err)
+{
+    const uint8_t *in = der.data;
+
+    *out = der.len <= INT32_MAX ? d2i_X509(NULL, &in, (long) der.len) : NULL;
+    if (*out != NULL && in == der.data + der.len)
+        return CM_OK;
+    X509_free(*out);
+    *out = NULL;
+    CM_FAIL(err, CM_E_INPUT, "it is not exactly one certificate in DER");
+}
+
+cm_err cm_aws_cert_der(struct cm_span der, enum cm_aws_role role, struct cm_aws_cert *out,
+                       struct cm_error *err)
+{
+    CM_AUTO(X509) x = NULL;
+    struct cm_span subject;
+
+    CM_TRY(parse(der, &x, err));
+    return read_all(x, der.len, role, out, &subject, err);
 }
 
 /* The first certificate's DER; *out is OPENSSL_free's. */
@@ -163,13 +184,12 @@ static cm_err first_der(struct cm_span pem, uint8_t **out, size_t *out_len, stru
 static cm_err read_first(struct cm_span der, enum cm_aws_role role, struct cm_aws_cert *out,
                          uint8_t certificate_id[32], uint8_t subject[32], struct cm_error *err)
 {
-    const uint8_t *in = der.data, *name = NULL;
-    size_t name_len = 0;
+    CM_AUTO(X509) x = NULL;
+    struct cm_span name;
 
-    CM_TRY(cm_aws_cert_der(der, role, out, err));
-    CM_AUTO(X509) x = d2i_X509(NULL, &in, (long) der.len);
-    if (x == NULL || X509_NAME_get0_der(X509_get_subject_name(x), &name, &name_len) != 1 ||
-        EVP_Digest(name, name_len, subject, NULL, EVP_sha256(), NULL) != 1 ||
+    CM_TRY(parse(der, &x, err));
+    CM_TRY(read_all(x, der.len, role, out, &name, err));
+    if (name.data == NULL || EVP_Digest(name.data, name.len, subject, NULL, EVP_sha256(), NULL) != 1 ||
         EVP_Digest(der.data, der.len, certificate_id, NULL, EVP_sha256(), NULL) != 1)
         CM_FAIL(err, CM_E_CRYPTO, "no SHA-256 of a certificate");
     return CM_OK;
@@ -189,13 +209,11 @@ cm_err cm_aws_cert_pem(struct cm_span pem, enum cm_aws_role role, struct cm_aws_
 
 static cm_err put_subject(struct cm_span der, char *subject, size_t subject_len, struct cm_error *err)
 {
-    const uint8_t *in = der.data;
-    CM_AUTO(X509) x = d2i_X509(NULL, &in, (long) der.len);
+    CM_AUTO(X509) x = NULL;
     CM_AUTO(BIO) out = BIO_new(BIO_s_mem());
     char *text = NULL;
 
-    if (x == NULL)
-        CM_FAIL(err, CM_E_INPUT, "it is not exactly one certificate in DER");
+    CM_TRY(parse(der, &x, err));
     if (out == NULL ||
         X509_NAME_print_ex(out, X509_get_subject_name(x), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0)
         CM_FAIL(err, CM_E_CRYPTO, "the subject has no text");

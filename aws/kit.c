@@ -12,9 +12,6 @@ enum { TEXT_MAX = 65536 };
 
 /* ---- filling ---- */
 
-static cm_err put_text(const struct cm_aws_kit *k, const char *text, struct cm_writer *w,
-                       struct cm_error *err);
-
 static const struct cm_aws_kit_file *file_of(const char *name)
 {
     for (size_t i = 0; i < cm_aws_kit_embedded_count; i++)
@@ -32,15 +29,12 @@ static void put_string(struct cm_writer *w, struct cm_span text)
 
 static cm_err put_template(const struct cm_aws_kit *k, struct cm_writer *w, struct cm_error *err)
 {
-    const struct cm_aws_kit_file *const file = file_of("jitp-template.json");
     char *const text = malloc(TEXT_MAX);
     struct cm_writer in = cm_writer(text, TEXT_MAX);
-    cm_err rc = CM_OK;
 
-    CM_ASSERT(file != NULL);
     if (text == NULL)
-        CM_FAIL(err, CM_E_NOMEM, "out of memory for %s", file->name);
-    rc = put_text(k, file->text, &in, err);
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for a template");
+    const cm_err rc = cm_aws_kit_text(k, "jitp-template.json", &in, err);
     if (rc == CM_OK)
         put_string(w, cm_span(in.data, in.len));
     free(text);
@@ -109,6 +103,15 @@ static cm_err put_text(const struct cm_aws_kit *k, const char *text, struct cm_w
     }
     CM_ASSERT(cm_writer_ok(w));
     return CM_OK;
+}
+
+cm_err cm_aws_kit_text(const struct cm_aws_kit *k, const char *name, struct cm_writer *w,
+                       struct cm_error *err)
+{
+    const struct cm_aws_kit_file *const file = file_of(name);
+
+    CM_ASSERT(file != NULL);
+    return put_text(k, file->text, w, err);
 }
 
 /* ---- writing ---- */

@@ -40,6 +40,12 @@ struct cm_arg {
     const char *help;           /* one line: what it is, then behind the last "; " the default in words */
 };
 
+/* The row of an option that is text, in `field` of the struct `type`. */
+#define CM_ARG_TEXT(type, name, field, metavar, help)                                                        \
+    {                                                                                                        \
+        name, CM_ARG_STR, offsetof(type, field), 0, 0, NULL, metavar, help                                   \
+    }
+
 /* What every subcommand takes besides its own table: --json, --quiet, --help. */
 struct cm_common {
     bool json, quiet;

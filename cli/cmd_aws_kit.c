@@ -14,25 +14,25 @@ struct opts {
     bool allow_insecure;
 };
 
-#define OPT_STR(name, field, metavar, help)                                                                  \
-    {                                                                                                        \
-        name, CM_ARG_STR, offsetof(struct opts, field), 0, 0, NULL, metavar, help                            \
-    }
-
 static const struct cm_arg args[] = {
-    OPT_STR("ca", ca, "FILE", "the CA's certificate, and the chain above it"),
-    OPT_STR("ca-key", ca_key, "FILE", "its private key; none, the CA signs elsewhere"),
-    OPT_STR("ca-passphrase-file", ca_passphrase_file, "FILE", "its passphrase; asked for on the terminal"),
+    CM_ARG_TEXT(struct opts, "ca", ca, "FILE", "the CA's certificate, and the chain above it"),
+    CM_ARG_TEXT(struct opts, "ca-key", ca_key, "FILE", "its private key; none, the CA signs elsewhere"),
+    CM_ARG_TEXT(struct opts, "ca-passphrase-file", ca_passphrase_file, "FILE",
+                "its passphrase; asked for on the terminal"),
     { "allow-insecure-ca-key", CM_ARG_FLAG, offsetof(struct opts, allow_insecure), 0, 0, NULL, NULL,
       "accept a key file that others can read" },
-    OPT_STR("registration-code", code, "CODE",
-            "what aws iot get-registration-code says, 64 hexadecimal digits; the CN of --verification-csr"),
-    OPT_STR("verification-csr", csr, "FILE",
-            "make the verification certificate from this request, whose CN is the code; of the code alone"),
-    OPT_STR("out", out, "DIR", "the directory to make"),
-    OPT_STR("aws-account", account, "DIGITS", "the account, 12 digits; settings.sh asks for it"),
-    OPT_STR("aws-region", region, "REGION", "the region, like eu-central-1; settings.sh asks for it"),
-    OPT_STR("aws-partition", partition, "NAME", "aws, aws-cn, aws-us-gov; aws"),
+    CM_ARG_TEXT(
+        struct opts, "registration-code", code, "CODE",
+        "what aws iot get-registration-code says, 64 hexadecimal digits; the CN of --verification-csr"),
+    CM_ARG_TEXT(
+        struct opts, "verification-csr", csr, "FILE",
+        "make the verification certificate from this request, whose CN is the code; of the code alone"),
+    CM_ARG_TEXT(struct opts, "out", out, "DIR", "the directory to make"),
+    CM_ARG_TEXT(struct opts, "aws-account", account, "DIGITS",
+                "the account, 12 digits; settings.sh asks for it"),
+    CM_ARG_TEXT(struct opts, "aws-region", region, "REGION",
+                "the region, like eu-central-1; settings.sh asks for it"),
+    CM_ARG_TEXT(struct opts, "aws-partition", partition, "NAME", "aws, aws-cn, aws-us-gov; aws"),
 };
 
 /* All that a kit is made of; done() takes it in any state. */

@@ -12,26 +12,23 @@ struct opts {
     bool pem;
 };
 
-#define OPT_STR(name, field, metavar, help)                                                                  \
-    {                                                                                                        \
-        name, CM_ARG_STR, offsetof(struct opts, field), 0, 0, NULL, metavar, help                            \
-    }
-
 static const struct cm_arg args[] = {
-    OPT_STR("from", from, "URL", "the database: sqlite:FILE or postgresql://…"),
-    OPT_STR("station", station, "NAME", "who takes it"),
-    OPT_STR("sku", sku, "TEXT", "only of this SKU; any"),
-    OPT_STR("lot", lot, "TEXT", "only of this lot; any"),
-    OPT_STR("order", order, "TEXT", "only of this order; any"),
-    OPT_STR("lease", lease, "TIME",
-            "30s, 15m, 1h, 7d: then others may have it, unless it was reported; none: never; 1h"),
-    OPT_STR("request-id", request_id, "ID",
-            "the same again gives the same identity again, after a crash; each is another"),
+    CM_ARG_TEXT(struct opts, "from", from, "URL", "the database: sqlite:FILE or postgresql://…"),
+    CM_ARG_TEXT(struct opts, "station", station, "NAME", "who takes it"),
+    CM_ARG_TEXT(struct opts, "sku", sku, "TEXT", "only of this SKU; any"),
+    CM_ARG_TEXT(struct opts, "lot", lot, "TEXT", "only of this lot; any"),
+    CM_ARG_TEXT(struct opts, "order", order, "TEXT", "only of this order; any"),
+    CM_ARG_TEXT(struct opts, "lease", lease, "TIME",
+                "30s, 15m, 1h, 7d: then others may have it, unless it was reported; none: never; 1h"),
+    CM_ARG_TEXT(struct opts, "request-id", request_id, "ID",
+                "the same again gives the same identity again, after a crash; each is another"),
     { "pem", CM_ARG_FLAG, offsetof(struct opts, pem), 0, 0, NULL, NULL,
       "print the certificate and the chain above it, nothing else" },
-    OPT_STR("fleet", fleet, "DIR", "write ID.crt and ID.key from this fleet; only print where they lie"),
-    OPT_STR("out", out, "DIR", "with --fleet: where to; the current directory"),
-    OPT_STR("keys", keys, "DIR", "with --fleet: where the keys are; DIR/keys, or where the run wrote them"),
+    CM_ARG_TEXT(struct opts, "fleet", fleet, "DIR",
+                "write ID.crt and ID.key from this fleet; only print where they lie"),
+    CM_ARG_TEXT(struct opts, "out", out, "DIR", "with --fleet: where to; the current directory"),
+    CM_ARG_TEXT(struct opts, "keys", keys, "DIR",
+                "with --fleet: where the keys are; DIR/keys, or where the run wrote them"),
 };
 
 static void defaults(void *opts)

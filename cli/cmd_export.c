@@ -21,33 +21,33 @@ struct opts {
 
 static const char *const azure_auths[] = { "thumbprint", "ca", NULL };
 
-#define OPT_STR(name, field, metavar, help)                                                                  \
-    {                                                                                                        \
-        name, CM_ARG_STR, offsetof(struct opts, field), 0, 0, NULL, metavar, help                            \
-    }
-
 static const struct cm_arg args[] = {
-    OPT_STR("to", to, "FORMAT", "what to write; see below"),
-    OPT_STR("out", out, "FILE", "where to, - is stdout; stdout, if that is one file"),
+    CM_ARG_TEXT(struct opts, "to", to, "FORMAT", "what to write; see below"),
+    CM_ARG_TEXT(struct opts, "out", out, "FILE", "where to, - is stdout; stdout, if that is one file"),
     { "rows-per-file", CM_ARG_U64, offsetof(struct opts, rows_per_file), 1, INT64_MAX, NULL, "N",
       "devices in a file at most; what the importer takes" },
-    OPT_STR("aws-account", account, "DIGITS", "for ARNs: the account, 12 digits; no ARNs"),
-    OPT_STR("aws-region", region, "REGION", "for ARNs: the region, like eu-central-1; no ARNs"),
-    OPT_STR("aws-partition", partition, "NAME", "for ARNs: aws, aws-cn, aws-us-gov; aws"),
-    OPT_STR("aws-policy", policy, "NAME", "templates: policy of the certificates, which must exist; none"),
-    OPT_STR("aws-thing-type", thing_type, "NAME", "templates: type of the things; none"),
-    OPT_STR("aws-billing-group", billing_group, "NAME", "templates: billing group of the things; none"),
+    CM_ARG_TEXT(struct opts, "aws-account", account, "DIGITS", "for ARNs: the account, 12 digits; no ARNs"),
+    CM_ARG_TEXT(struct opts, "aws-region", region, "REGION",
+                "for ARNs: the region, like eu-central-1; no ARNs"),
+    CM_ARG_TEXT(struct opts, "aws-partition", partition, "NAME", "for ARNs: aws, aws-cn, aws-us-gov; aws"),
+    CM_ARG_TEXT(struct opts, "aws-policy", policy, "NAME",
+                "templates: policy of the certificates, which must exist; none"),
+    CM_ARG_TEXT(struct opts, "aws-thing-type", thing_type, "NAME", "templates: type of the things; none"),
+    CM_ARG_TEXT(struct opts, "aws-billing-group", billing_group, "NAME",
+                "templates: billing group of the things; none"),
     { "aws-thing-group", CM_ARG_STRS, offsetof(struct opts, thing_groups), 0, 0, NULL, "NAME",
       "templates: a group of the things, may be given several times; none" },
     { "aws-attribute", CM_ARG_STRS, offsetof(struct opts, attributes), 0, 0, NULL, "COLUMN",
       "aws-bulk: an attribute of the things, a column of the list, or lot, sku, order; the serial number "
       "only" },
-    OPT_STR("aws-role", role, "ARN", "aws-jitp: role for a registration config beside the template; none"),
+    CM_ARG_TEXT(struct opts, "aws-role", role, "ARN",
+                "aws-jitp: role for a registration config beside the template; none"),
     { "azure-auth", CM_ARG_CHOICE, offsetof(struct opts, azure_auth), 0, 0, azure_auths, NULL,
       "azure-iothub: what devices prove themselves by; thumbprint" },
-    OPT_STR("device-type", device_type, "NAME", "thingsboard: the device profile; default"),
-    OPT_STR("mac-column", mac_column, "COLUMN", "espressif: where the MAC address is; mac, else the id"),
-    OPT_STR("table", table, "NAME", "sql: name of the table; devices"),
+    CM_ARG_TEXT(struct opts, "device-type", device_type, "NAME", "thingsboard: the device profile; default"),
+    CM_ARG_TEXT(struct opts, "mac-column", mac_column, "COLUMN",
+                "espressif: where the MAC address is; mac, else the id"),
+    CM_ARG_TEXT(struct opts, "table", table, "NAME", "sql: name of the table; devices"),
 };
 
 /* What the calls from inside an export need. */

@@ -12,7 +12,7 @@ struct operation {
     const char *path; /* {}: a part that is an argument */
     cm_op_run *run;
     bool linked;           /* reached by a link that carries a token, not by a signature */
-    enum cm_reg_kind kind; /* of op_group.c: what it is about */
+    enum cm_reg_kind kind; /* of op_named.c: what it is about */
 };
 
 /* What the API model of AWS IoT calls them. Where two paths fit, the first does it. */

@@ -40,7 +40,7 @@ struct cm_op_request {
     } query[CM_OP_QUERY];
     size_t queries;
     json_t *body; /* an object, or NULL: no body */
-    enum cm_reg_kind kind; /* of op_group.c */
+    enum cm_reg_kind kind; /* of op_named.c */
 };
 
 struct cm_op_answer {
@@ -107,7 +107,7 @@ cm_op_run cm_op_policy_create, cm_op_policy_get, cm_op_policy_list, cm_op_policy
 cm_op_run cm_op_thing_create, cm_op_thing_describe, cm_op_thing_list, cm_op_thing_update, cm_op_thing_delete,
     cm_op_thing_attach, cm_op_thing_detach, cm_op_thing_principals, cm_op_thing_of_principal,
     cm_op_thing_groups, cm_op_thing_register;
-/* op_group.c: of thing types, thing groups and billing groups */
+/* op_named.c: of thing types, thing groups and billing groups */
 cm_op_run cm_op_named_create, cm_op_named_describe, cm_op_named_list, cm_op_named_delete, cm_op_named_things,
     cm_op_named_add, cm_op_named_remove, cm_op_type_deprecate;
 /* op_task.c */

@@ -1,5 +1,6 @@
 #include "rehearsal/rehearsal.h"
 
+#include "aws/kit.h"
 #include "io/file.h"
 #include "rehearsal/broker.h"
 #include "rehearsal/enroll.h"
@@ -11,18 +12,6 @@
 enum { RESTARTS_MAX = 3 };
 
 static const char policy_name[] = "certmill-device";
-/* A device connects under its common name and talks below it; between the parts stands
- * "arn:aws:iot:REGION:ACCOUNT". */
-static const char *const policy_parts[] = {
-    "{\"Version\":\"2012-10-17\",\"Statement\":["
-    "{\"Effect\":\"Allow\",\"Action\":\"iot:Connect\",\"Resource\":\"",
-    ":client/${iot:Certificate.Subject.CommonName}\"},"
-    "{\"Effect\":\"Allow\",\"Action\":[\"iot:Publish\",\"iot:Receive\"],\"Resource\":\"",
-    ":topic/${iot:Certificate.Subject.CommonName}/*\"},"
-    "{\"Effect\":\"Allow\",\"Action\":\"iot:Subscribe\",\"Resource\":\"",
-    ":topicfilter/${iot:Certificate.Subject.CommonName}/*\"}]}",
-};
-
 struct stage {
     const struct cm_rehearsal_conf *conf;
     struct cm_rehearsal_report *report;
@@ -92,21 +81,18 @@ static cm_err told(cm_err rc, const struct cm_svc_error *no, const char *what, s
     return rc;
 }
 
+/* The kit's own: what is rehearsed is what will be used. */
 static cm_err make_policy(struct stage *s, struct cm_error *err)
 {
+    const struct cm_aws_kit kit = { .account = cm_registry_account(s->registry),
+                                    .region = cm_registry_region(s->registry),
+                                    .partition = "aws" };
     struct cm_svc_error no = { 0 };
-    char account[128], text[2048];
-    struct cm_writer w = cm_writer(text, sizeof text);
+    char text[4096];
+    struct cm_writer w = cm_writer(text, sizeof text - 1);
 
-    (void) snprintf(account, sizeof account, "arn:aws:iot:%s:%s", cm_registry_region(s->registry),
-                    cm_registry_account(s->registry));
-    for (size_t i = 0; i < CM_COUNT(policy_parts); i++) {
-        cm_put_str(&w, policy_parts[i]);
-        if (i + 1 < CM_COUNT(policy_parts))
-            cm_put_str(&w, account);
-    }
-    cm_put_byte(&w, '\0');
-    CM_ASSERT(cm_writer_ok(&w));
+    CM_TRY(cm_aws_kit_text(&kit, "device-policy.json", &w, err));
+    text[w.len] = '\0';
     const cm_err rc = cm_reg_policy_add(s->registry, policy_name, text, &no);
     return told(rc, &no, "create-policy", err);
 }

@@ -1,8 +1,8 @@
 /* Goal: a policy allows what AWS IoT's documentation says that it allows, and what can't be judged here is
  * refused when the policy is made. Method: tables of documents and requests; a certificate with every trap in
  * its subject. */
-#include "engine/ossl.h"
 #include "rehearsal/policy.h"
+#include "tests/t_registry.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -10,12 +10,10 @@
 
 #define ARN "arn:aws:iot:us-east-1:123456789012:"
 
-static struct cm_svc_error no;
-
 static cm_err parse(const char *document, struct cm_policy **p)
 {
-    no = (struct cm_svc_error) { 0 };
-    return cm_policy_parse(cm_span_str(document), p, &no);
+    t_no = (struct cm_svc_error) { 0 };
+    return cm_policy_parse(cm_span_str(document), p, &t_no);
 }
 
 /* ---- What is refused */
@@ -64,9 +62,9 @@ Test(policy, what_is_not_evaluated_is_refused)
     for (size_t i = 0; i < CM_COUNT(malformed); i++) {
         struct cm_policy *p = NULL;
         cr_expect_eq(parse(malformed[i].document, &p), CM_E_INPUT, "%s", malformed[i].document);
-        cr_expect_eq(no.kind, CM_SVC_MALFORMED_POLICY);
-        cr_expect_not_null(strstr(no.base.what, malformed[i].says), "%s: %s", malformed[i].document,
-                           no.base.what);
+        cr_expect_eq(t_no.kind, CM_SVC_MALFORMED_POLICY);
+        cr_expect_not_null(strstr(t_no.base.what, malformed[i].says), "%s: %s", malformed[i].document,
+                           t_no.base.what);
     }
 }
 
@@ -79,13 +77,13 @@ Test(policy, the_size_counts_no_white_space)
 
     (void) memset(text, ' ', 4000);
     (void) snprintf(text + 4000, sizeof text - 4000, "%s", doc);
-    cr_expect_eq(parse(text, &p), CM_OK, "%s", no.base.what);
+    cr_expect_eq(parse(text, &p), CM_OK, "%s", t_no.base.what);
     cm_policy_free(p);
     at = (size_t) snprintf(text, sizeof text, "{\"Version\":\"2012-10-17\",\"Id\":\"");
     (void) memset(text + at, 'x', 2048);
     (void) snprintf(text + at + 2048, sizeof text - at - 2048, "\"%s", doc + 1);
     cr_expect_eq(parse(text, &p), CM_E_INPUT);
-    cr_expect_not_null(strstr(no.base.what, "2048"));
+    cr_expect_not_null(strstr(t_no.base.what, "2048"));
 }
 
 /* ---- What is evaluated */
@@ -218,7 +216,7 @@ Test(policy, cases)
                                                    .resource = cases[i].resource,
                                                    .lookup = lookup };
         struct cm_policy *p = NULL;
-        cr_assert_eq(parse(cases[i].document, &p), CM_OK, "%s: %s", cases[i].document, no.base.what);
+        cr_assert_eq(parse(cases[i].document, &p), CM_OK, "%s: %s", cases[i].document, t_no.base.what);
         cr_expect_eq(cm_policy_judge(p, &request), cases[i].want, "%s: %s on %s", cases[i].document,
                      cases[i].action, cases[i].resource);
         cm_policy_free(p);
@@ -227,21 +225,13 @@ Test(policy, cases)
 
 /* ---- A certificate's own values */
 
-static char dir[] = "/tmp/test_policy.XXXXXX", path[64];
-static struct cm_registry *reg;
 static X509 *leaf;
 
 #define ID "2222222222222222222222222222222222222222222222222222222222222222"
-#define DONE(call) cr_assert_eq((call), CM_OK, "%s", no.base.what)
-
 static void setup(void)
 {
-    struct cm_error err = { 0 };
-
-    cr_assert_not_null(mkdtemp(dir));
-    (void) snprintf(path, sizeof path, "%s/registry", dir);
-    cr_assert_eq(cm_registry_open(path, NULL, &reg, &err), CM_OK, "%s", err.what);
-    DONE(cm_reg_cert_add(reg, &(struct cm_reg_cert_new) { .id = ID, .pem = "PEM" }, &no));
+    t_registry_setup();
+    T_DONE(cm_reg_cert_add(t_registry, &(struct cm_reg_cert_new) { .id = ID, .pem = "PEM" }, &t_no));
 }
 
 static void add_entry(X509_NAME *n, int nid, const char *text)
@@ -270,16 +260,8 @@ static void make_leaf(void)
 
 static void teardown(void)
 {
-    static const char *const ends[] = { "", "-wal", "-shm" };
-    char name[80];
-
     X509_free(leaf);
-    cm_registry_close(reg);
-    for (size_t i = 0; i < CM_COUNT(ends); i++) {
-        (void) snprintf(name, sizeof name, "%s%s", path, ends[i]);
-        (void) unlink(name);
-    }
-    (void) rmdir(dir);
+    t_registry_teardown();
 }
 
 static enum cm_policy_effect ask(const char *action, const char *kind, const char *name)
@@ -289,7 +271,7 @@ static enum cm_policy_effect ask(const char *action, const char *kind, const cha
     };
     struct cm_policy_answer answer = { 0 };
 
-    DONE(cm_policy_authorize(reg, &who, action, kind, name, &answer, &no));
+    T_DONE(cm_policy_authorize(t_registry, &who, action, kind, name, &answer, &t_no));
     return answer.effect;
 }
 
@@ -321,22 +303,23 @@ Test(policy, values_of_a_certificate_and_its_thing, .init = setup, .fini = teard
     char arn[CM_SVC_ARN], document[512], topic[128];
 
     make_leaf();
-    cr_assert(cm_registry_arn(reg, "cert", ID, arn, sizeof arn));
-    DONE(cm_reg_thing_add(
-        reg, &(struct cm_reg_thing_new) { .name = "dev-1", .attributes = "{\"site\":\"north\"}" }, &no));
-    DONE(cm_reg_thing_attach(reg, "dev-1", arn, &no));
+    cr_assert(cm_registry_arn(t_registry, "cert", ID, arn, sizeof arn));
+    T_DONE(cm_reg_thing_add(
+        t_registry, &(struct cm_reg_thing_new) { .name = "dev-1", .attributes = "{\"site\":\"north\"}" },
+        &t_no));
+    T_DONE(cm_reg_thing_attach(t_registry, "dev-1", arn, &t_no));
     for (size_t i = 0; i < CM_COUNT(values); i++) {
         (void) snprintf(document, sizeof document, ALLOW("iot:Publish", ARN "topic/${%s}"),
                         values[i].variable);
-        DONE(cm_reg_policy_add(reg, "P", document, &no));
-        DONE(cm_reg_policy_attach(reg, "P", arn, &no));
+        T_DONE(cm_reg_policy_add(t_registry, "P", document, &t_no));
+        T_DONE(cm_reg_policy_attach(t_registry, "P", arn, &t_no));
         (void) snprintf(topic, sizeof topic, "${%s}", values[i].variable);
         cr_expect_eq(ask("iot:Publish", "topic", values[i].value != NULL ? values[i].value : topic),
                      CM_POLICY_ALLOW, "%s", values[i].variable);
         if (values[i].value != NULL)
             cr_expect_eq(ask("iot:Publish", "topic", topic), CM_POLICY_SILENT, "%s", values[i].variable);
-        DONE(cm_reg_policy_detach(reg, "P", arn, &no));
-        DONE(cm_reg_policy_delete(reg, "P", &no));
+        T_DONE(cm_reg_policy_detach(t_registry, "P", arn, &t_no));
+        T_DONE(cm_reg_policy_delete(t_registry, "P", &t_no));
     }
 }
 
@@ -345,13 +328,13 @@ Test(policy, every_attached_policy_counts, .init = setup, .fini = teardown)
     char arn[CM_SVC_ARN];
 
     make_leaf();
-    cr_assert(cm_registry_arn(reg, "cert", ID, arn, sizeof arn));
+    cr_assert(cm_registry_arn(t_registry, "cert", ID, arn, sizeof arn));
     cr_expect_eq(ask("iot:Connect", "client", "dev-1"), CM_POLICY_SILENT);
-    DONE(cm_reg_policy_add(reg, "A", ALLOW("*", "*"), &no));
-    DONE(cm_reg_policy_add(reg, "D", POLICY(STATEMENT("Deny", "iot:Connect", "*")), &no));
-    DONE(cm_reg_policy_attach(reg, "A", arn, &no));
+    T_DONE(cm_reg_policy_add(t_registry, "A", ALLOW("*", "*"), &t_no));
+    T_DONE(cm_reg_policy_add(t_registry, "D", POLICY(STATEMENT("Deny", "iot:Connect", "*")), &t_no));
+    T_DONE(cm_reg_policy_attach(t_registry, "A", arn, &t_no));
     cr_expect_eq(ask("iot:Connect", "client", "dev-1"), CM_POLICY_ALLOW);
-    DONE(cm_reg_policy_attach(reg, "D", arn, &no));
+    T_DONE(cm_reg_policy_attach(t_registry, "D", arn, &t_no));
     cr_expect_eq(ask("iot:Connect", "client", "dev-1"), CM_POLICY_DENY);
     cr_expect_eq(ask("iot:Publish", "topic", "t"), CM_POLICY_ALLOW);
 }
