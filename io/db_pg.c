@@ -1,6 +1,5 @@
 #include "io/db_pg.h"
 
-#include "engine/when.h"
 #include "io/db_query_impl.h"
 #include "io/db_schema.h"
 
@@ -349,25 +348,26 @@ static void put_number(struct cm_writer *w, int64_t number, size_t octets)
     cm_pg_put_be(w, (uint64_t) number, octets);
 }
 
-/* Microseconds since 2000. The reader has checked the form; what is no day makes the server say so. */
-static void put_time(struct cm_writer *w, struct cm_span text)
+static void put_converted(struct pg_db *s, size_t column, struct cm_span text)
 {
-    static const cm_when from = 946684800; /* 2000-01-01T00:00:00Z */
-    char line[21] = "";
-    cm_when when = 0;
+    char *const last = s->kept[column].text;
+    const bool time = cm_db_columns[column].type == CM_DB_TIME;
 
-    CM_ASSERT(text.len < sizeof line);
-    memcpy(line, text.data, text.len);
-    const bool good = cm_when_parse(line, &when, NULL) == CM_OK;
-    cm_pg_put_be(w, 8, 4);
-    cm_pg_put_be(w, good ? (uint64_t) (when - from) * 1000000 : (uint64_t) INT64_MAX, 8);
+    CM_ASSERT(text.len < sizeof s->kept[column].text);
+    if (memcmp(last, text.data, text.len) != 0 || last[text.len] != '\0') {
+        memcpy(last, text.data, text.len);
+        last[text.len] = '\0';
+        (time ? cm_pg_time : cm_pg_uuid)(last, s->kept[column].octets);
+    }
+    put_text(&s->w, cm_span(s->kept[column].octets, time ? 8 : 16));
 }
 
-static void put_value(struct cm_writer *w, const struct cm_db_column *c, const struct cm_db_row *row)
+static void put_value(struct pg_db *s, size_t column, const struct cm_db_row *row)
 {
+    const struct cm_db_column *const c = &cm_db_columns[column];
     const void *const value = (const char *) row + c->offset;
     const struct cm_span *text = value;
-    uint8_t uuid[16] = { 0 };
+    struct cm_writer *const w = &s->w;
 
     switch (c->type) {
     case CM_DB_INT8:
@@ -375,21 +375,13 @@ static void put_value(struct cm_writer *w, const struct cm_db_column *c, const s
         put_number(w, *(const int64_t *) value, c->type == CM_DB_INT8 ? 8 : 4);
         return;
     case CM_DB_TIME:
-        put_time(w, *text);
+    case CM_DB_UUID:
+        put_converted(s, column, *text);
         return;
     case CM_DB_JSON: /* jsonb: a version, then the text */
         cm_pg_put_be(w, text->len + 1, 4);
         cm_put_byte(w, 1);
         cm_put_span(w, *text);
-        return;
-    case CM_DB_UUID:
-        for (size_t i = 0, n = 0; i < text->len && n < 32; i++)
-            if (text->data[i] != '-') {
-                const uint8_t digit = text->data[i];
-                uuid[n / 2] = (uint8_t) (uuid[n / 2] << 4 | (digit <= '9' ? digit - '0' : digit - 'a' + 10));
-                n++;
-            }
-        put_text(w, cm_span(uuid, sizeof uuid));
         return;
     case CM_DB_TEXT:
     case CM_DB_BLOB:
@@ -407,7 +399,7 @@ static cm_err pg_put(struct cm_db *d, const struct cm_db_row *row, struct cm_err
     cm_pg_put_be(&s->w, CM_DB_COLUMNS + 1, 2);
     put_number(&s->w, d->run_no, 4);
     for (size_t i = 0; i < CM_DB_COLUMNS; i++)
-        put_value(&s->w, &cm_db_columns[i], row);
+        put_value(s, i, row);
     return s->w.len >= CM_DB_COPY ? send_rows(s, err) : CM_OK;
 }
 

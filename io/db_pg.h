@@ -20,6 +20,11 @@ struct pg_db {
     struct cm_pg pg;
     uint8_t buf[CM_DB_COPY + CM_DB_COPY_ROW];
     struct cm_writer w; /* into buf */
+    /* Of each time or UUID, what it was last and as the server takes it: most rows have the same. */
+    struct {
+        char text[37];
+        uint8_t octets[16];
+    } kept[CM_DB_COLUMNS];
 };
 
 static inline struct pg_db *cm_db_pg_of(struct cm_db *d)

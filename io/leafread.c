@@ -9,8 +9,9 @@
 #include <limits.h>
 
 enum {
-    WINDOW = 2 * CM_ROW_CHAIN_MAX, /* octets of a segment at a time */
-    CERTIFICATE_MAX = 64 << 10     /* octets of DER */
+    WINDOW = CM_ROW_CHAIN_MAX,
+    STRIDE = 128 << 10,        /* octets of a segment at a time: they stay in a processor's cache */
+    CERTIFICATE_MAX = 64 << 10 /* octets of DER */
 };
 
 struct cm_leafread {
@@ -67,7 +68,7 @@ static cm_err read_bundle(struct cm_leafread *l, const struct cm_rowview *row, s
     if (from < l->from || from + len > l->from + l->len) {
         l->from = from;
         l->len = 0;
-        const size_t most = row->chain_offset >= 0 ? WINDOW : len;
+        const size_t most = row->chain_offset >= 0 && len < STRIDE ? STRIDE : len;
         CM_TRY(cm_read_at(l->file.fd, l->file_name, l->data, most, from, &l->len, err));
     }
     if (from + len > l->from + l->len || (row->chain_offset < 0 && l->file.size != len))

@@ -11,7 +11,9 @@
 
 typedef unsigned long long ull;
 
-enum { ROWS_WINDOW = 1 << 20 }; /* octets of the manifest at a time; many rows of the largest size */
+enum {
+    ROWS_WINDOW = 2 * CM_ROW_MAX
+}; /* octets of the manifest at a time; they stay in a processor's cache */
 
 /* A stretch of the manifest, and where it lies. */
 struct window {

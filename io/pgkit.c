@@ -1,5 +1,6 @@
 #include "io/pgkit.h"
 
+#include "engine/when.h"
 #include "io/pgurl.h"
 
 static void say_nothing(void *arg, const char *message)
@@ -227,14 +228,6 @@ cm_err cm_pg_copy_end(struct cm_pg *s, const char *what, struct cm_error *err)
     return rc;
 }
 
-void cm_pg_put_be(struct cm_writer *w, uint64_t value, size_t octets)
-{
-    uint8_t *at = cm_put_room(w, octets);
-
-    for (size_t i = 0; at != NULL && i < octets; i++)
-        at[i] = (uint8_t) (value >> (8 * (octets - 1 - i)));
-}
-
 void cm_pg_put_head(struct cm_writer *w)
 {
     static const char head[CM_PG_COPY_HEAD] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
@@ -245,6 +238,26 @@ void cm_pg_put_head(struct cm_writer *w)
 void cm_pg_put_tail(struct cm_writer *w)
 {
     cm_pg_put_be(w, 0xffff, CM_PG_COPY_TAIL);
+}
+
+void cm_pg_time(const char *text, uint8_t out[8])
+{
+    static const cm_when from = 946684800; /* 2000-01-01T00:00:00Z */
+    struct cm_writer w = cm_writer(out, 8);
+    cm_when when = 0;
+    const bool good = cm_when_parse(text, &when, NULL) == CM_OK;
+
+    cm_pg_put_be(&w, good ? (uint64_t) (when - from) * 1000000 : (uint64_t) INT64_MAX - 1, 8);
+}
+
+void cm_pg_uuid(const char *text, uint8_t out[16])
+{
+    memset(out, 0, 16);
+    for (size_t n = 0; *text != '\0' && n < 32; text++)
+        if (*text != '-') {
+            out[n / 2] = (uint8_t) (out[n / 2] << 4 | (*text <= '9' ? *text - '0' : *text - 'a' + 10));
+            n++;
+        }
 }
 
 static const char *or_empty(const char *text)

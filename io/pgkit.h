@@ -5,6 +5,7 @@
 #include "engine/err.h"
 #include "io/migration.h"
 
+#include <endian.h>
 #include <libpq-fe.h>
 
 /* pgkit.h - a PostgreSQL server's calls, each checked, with a message that names the
@@ -71,6 +72,17 @@ enum { CM_PG_COPY_HEAD = 19, CM_PG_COPY_TAIL = 2 };
 void cm_pg_put_head(struct cm_writer *w);
 void cm_pg_put_tail(struct cm_writer *w);
 /* value, most significant octet first. */
-void cm_pg_put_be(struct cm_writer *w, uint64_t value, size_t octets);
+static inline void cm_pg_put_be(struct cm_writer *w, uint64_t value, size_t octets)
+{
+    const uint64_t be = htobe64(value);
+
+    cm_put(w, (const uint8_t *) &be + (sizeof be - octets), octets);
+}
+
+/* A time YYYY-MM-DDTHH:MM:SSZ as timestamptz: microseconds since 2000. What is no day becomes a number that
+ * the server refuses as out of range. */
+void cm_pg_time(const char *text, uint8_t out[8]);
+/* A UUID's text, its form checked before, as uuid. */
+void cm_pg_uuid(const char *text, uint8_t out[16]);
 
 #endif

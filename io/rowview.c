@@ -12,6 +12,7 @@ struct cm_rowview_reader {
     struct cm_row row; /* what the strict reader made of the last row */
     char *attributes;
     char time[TIMES][21]; /* that were found to be right: most rows of a run repeat them */
+    char run_id[36];      /* the same */
     uint8_t scratch[CM_ROW_MAX];
 };
 
@@ -82,7 +83,10 @@ static struct cm_span text(struct cursor *c, size_t max)
 
     while (c->ok && c->at < c->end && *c->at != '"') {
         if (is_plain(*c->at)) {
-            c->at++;
+            const uint8_t *at = c->at + 1; /* not in memory: most octets of a row come by here */
+            while (at < c->end && is_plain(*at))
+                at++;
+            c->at = at;
         } else if (*c->at == '\\') {
             cm_put(&c->scratch, from, (size_t) (c->at - from));
             unescape(c);
@@ -147,11 +151,14 @@ static struct cm_span uuid(struct cursor *c)
     const struct cm_span out = cm_span(c->at, 36);
 
     c->ok = c->ok && c->end - c->at > 36;
-    for (size_t i = 0; c->ok && i < 36; i++) {
+    const bool known = c->ok && memcmp(c->reader->run_id, out.data, 36) == 0;
+    for (size_t i = 0; c->ok && !known && i < 36; i++) {
         const uint8_t digit = (uint8_t) (out.data[i] - '0'), letter = (uint8_t) (out.data[i] - 'a');
         const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
         c->ok = dash ? out.data[i] == '-' : digit <= 9 || letter <= 5;
     }
+    if (c->ok && !known)
+        memcpy(c->reader->run_id, out.data, 36);
     c->at += c->ok ? 36 : 0;
     EXPECT(c, "\"");
     return out;
