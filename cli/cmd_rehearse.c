@@ -1,12 +1,10 @@
 #include "cli/cmd.h"
 #include "cli/rehearsing.h"
-#include "cli/serving.h"
 
 enum { AT_ONCE_MAX = 256, TIMEOUT_MAX_S = 3600 };
 
 struct opts {
     struct cm_rehearsing fleet;
-    const char *serve;
     int limits;
 };
 
@@ -33,8 +31,8 @@ static const struct cm_arg args[] = {
       "with --faults: the same ones again; a random one, which is told" },
     { "keys", CM_ARG_STR, offsetof(struct opts, fleet.keys), 0, 0, NULL, "DIR",
       "where the keys are; DIR/keys, or where the run wrote them" },
-    { "serve", CM_ARG_STR, offsetof(struct opts, serve), 0, 0, NULL, "DIR",
-      "answer your own steps until INT, with DIR to keep what is registered" },
+    { "serve", CM_ARG_STR, offsetof(struct opts, fleet.serve), 0, 0, NULL, "DIR",
+      "answer your own steps until INT, after those of the FLEET; DIR keeps what is registered" },
     { "limits", CM_ARG_CHOICE, offsetof(struct opts, limits), 0, 0, limits, NULL,
       "aws: refuse what comes faster than AWS IoT's documented default rates; none" },
 };
@@ -44,24 +42,22 @@ static cm_err run(const void *opts, const struct cm_strs *operands, const struct
 {
     const struct opts *const o = opts;
 
-    if ((o->serve != NULL) == (operands->count > 0))
+    struct cm_rehearsing r = o->fleet;
+
+    if (r.serve == NULL && operands->count == 0)
         CM_FAIL(err, CM_E_USAGE,
-                "name either a fleet to rehearse, or with --serve DIR where the rehearsal keeps "
-                "what you register");
-    if (o->serve == NULL) {
-        struct cm_rehearsing r = o->fleet;
-        r.dir = operands->item[0];
-        if (o->limits != 0)
-            CM_FAIL(err, CM_E_USAGE, "--limits goes with --serve");
-        return cm_rehearsing_run(&r, common, err);
-    }
-    return cm_serving_run(&(struct cm_serving) { .dir = o->serve, .limits_aws = o->limits == 1 }, common,
-                          err);
+                "name a fleet to rehearse, or with --serve DIR where the stand-in for AWS IoT keeps what is "
+                "registered, or both");
+    if (r.serve == NULL && o->limits != 0)
+        CM_FAIL(err, CM_E_USAGE, "--limits goes with --serve");
+    r.dir = operands->count > 0 ? operands->item[0] : NULL;
+    r.limits_aws = o->limits == 1;
+    return cm_rehearsing_run(&r, common, err);
 }
 
 const struct cm_cmd cm_cmd_rehearse = {
     .name = "rehearse",
-    .usage = "FLEET | --serve DIR",
+    .usage = "[FLEET] [--serve DIR]",
     .summary = "play AWS IoT on this machine, for a fleet's first connections or for your own steps",
     .notes =
         "With FLEET, mosquitto is started on a free port of 127.0.0.1 with a plugin that does what AWS IoT "
@@ -76,11 +72,16 @@ const struct cm_cmd cm_cmd_rehearse = {
         "(mint --plaintext-keys).\n"
         "\n"
         "With --serve, AWS IoT's control plane and its broker run on 127.0.0.1 until INT or TERM ends it; "
-        "what it prints "
-        "says how\n"
-        "aws (the command line of AWS) gets to it: an endpoint URL and credentials that are good for nothing "
-        "else.\n"
-        "Requests without a valid signature by them get 403. Nothing leaves this machine.\n"
+        "what it\n"
+        "prints says how aws (the command line of AWS) gets to it: an endpoint URL and credentials that are "
+        "good for\n"
+        "nothing else. Requests without a valid signature by them get 403. Nothing leaves this machine.\n"
+        "\n"
+        "With both, the FLEET connects when you press Enter (or the standard input ends), so that you can "
+        "subscribe\n"
+        "to the events before; after the report the rule goes on for devices that you connect by hand: those "
+        "of the\n"
+        "fleet are activated, all others denied, and each is told.\n"
         "\n"
         "For bulk registration, DIR/buckets/NAME stands for the bucket NAME: put the input file there.\n",
     .args = args,

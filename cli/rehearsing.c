@@ -3,6 +3,7 @@
 #include "cli/elsewhere.h"
 #include "cli/msg.h"
 #include "cli/progress.h"
+#include "cli/serving.h"
 #include "cli/signals.h"
 #include "cli/term.h"
 #include "engine/random.h"
@@ -64,16 +65,17 @@ static cm_err print_json(const struct cm_rehearsal_report *r, uint64_t seed, str
         return cm_msg_json(NULL, err);
     }
     return cm_msg_json(
-        json_pack("{s:I s:I s:I s:I s:I s:I s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:I s:o}",
+        json_pack("{s:I s:I s:I s:I s:I s:I s:I s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:I s:o}",
                   "devices", (json_int_t) r->devices.count, "registered", (json_int_t) r->registered,
                   "activated", (json_int_t) r->activated, "connected", (json_int_t) r->connected, "published",
-                  (json_int_t) r->published, "refused", (json_int_t) r->refused, "ca_certificate_id",
-                  r->ca_id, "certificate_mode", "SNI_ONLY", "closed_without_connack", (json_int_t) r->closed,
-                  "events", (json_int_t) r->rule.events, "events_lost", (json_int_t) r->rule.lost,
-                  "activated_again", (json_int_t) r->rule.again, "denied", (json_int_t) r->rule.denied,
-                  "total_ms", (json_int_t) r->total_ms, "median_ms", (json_int_t) r->median_ms, "most_ms",
-                  (json_int_t) r->most_ms, "activations_failed", (json_int_t) r->rule.failed,
-                  "broker_restarts", (int) r->restarts, "fault_seed", (json_int_t) seed, "failures", list),
+                  (json_int_t) r->published, "refused", (json_int_t) r->refused, "others_registered",
+                  (json_int_t) r->others, "ca_certificate_id", r->ca_id, "certificate_mode", "SNI_ONLY",
+                  "closed_without_connack", (json_int_t) r->closed, "events", (json_int_t) r->rule.events,
+                  "events_lost", (json_int_t) r->rule.lost, "activated_again", (json_int_t) r->rule.again,
+                  "denied", (json_int_t) r->rule.denied, "total_ms", (json_int_t) r->total_ms, "median_ms",
+                  (json_int_t) r->median_ms, "most_ms", (json_int_t) r->most_ms, "activations_failed",
+                  (json_int_t) r->rule.failed, "broker_restarts", (int) r->restarts, "fault_seed",
+                  (json_int_t) seed, "failures", list),
         err);
 }
 
@@ -106,6 +108,9 @@ static void print_text(const struct cm_rehearsal_report *r, uint64_t seed)
                   " of certificates that it had activated before, %" PRIu64
                   " of certificates that are not in the fleet\n",
                   r->rule.events, r->rule.again, r->rule.denied);
+    if (r->others > 0)
+        (void) printf("%" PRIu64 " certificates of this CA are registered that are not in the fleet\n",
+                      r->others);
     if (r->rule.denied > 0)
         (void) printf("  the last one that was denied: %s\n", r->rule.last_denied);
     if (r->rule.failed > 0)
@@ -138,18 +143,70 @@ static cm_err pick_seed(const struct cm_rehearsing *opts, uint64_t *seed, struct
     return CM_OK;
 }
 
-static cm_err rehearse(const struct cm_fleet *fleet, const struct cm_rehearsing *opts,
+static void on_failure(void *arg, const char *line)
+{
+    (void) arg;
+    cm_msg_note("the control plane failed: %s", line);
+}
+
+static cm_err report(struct cm_rehearsal *r, struct show *show, const struct cm_common *common, uint64_t seed,
+                     struct cm_error *err)
+{
+    struct cm_rehearsal_report told = { 0 };
+    cm_err rc = cm_rehearsal_run(r, &told, err);
+
+    cm_progress_clear(&show->progress);
+    CM_TRY(rc);
+    if (cm_signals_arrived != 0) {
+        cm_rehearsal_done(&told);
+        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
+        return CM_E_CLOSED;
+    }
+    if (common->json)
+        rc = print_json(&told, seed, err);
+    else
+        print_text(&told, seed);
+    if (rc == CM_OK && fflush(stdout) != 0)
+        rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write to the standard output");
+    if (rc == CM_OK && failures(&told) > 0) {
+        *err = (struct cm_error) { .code = CM_E_FOUND };
+        rc = CM_E_FOUND;
+    }
+    cm_rehearsal_done(&told);
+    return rc;
+}
+
+/* What the rule does with devices that connect by hand. */
+struct watching {
+    struct cm_rehearsal *rehearsal;
+    struct cm_activator_counts seen;
+};
+
+static void on_turn(void *arg)
+{
+    struct watching *w = arg;
+    struct cm_activator_counts now;
+
+    cm_rehearsal_counts(w->rehearsal, &now);
+    if (now.activated > w->seen.activated)
+        cm_msg_note("the rule activated %s", now.last_activated);
+    if (now.denied > w->seen.denied)
+        cm_msg_note("the rule denied %s: it is not in the fleet", now.last_denied);
+    if (now.failed > w->seen.failed)
+        cm_msg_note("the rule failed: %s", now.last_failure);
+    w->seen = now;
+}
+
+static cm_err rehearse(struct cm_stand *stand, const struct cm_fleet *fleet, const struct cm_rehearsing *opts,
                        const struct cm_common *common, struct cm_error *err)
 {
     struct show show = { .quiet = common->quiet };
-    struct cm_rehearsal_report report = { 0 };
-    char plugin[PATH_MAX];
+    struct watching watching = { 0 };
     uint64_t seed = 0;
 
     CM_TRY(pick_seed(opts, &seed, err));
-    CM_TRY(cm_elsewhere_file("rehearsal.so", plugin, err));
     const struct cm_rehearsal_conf conf = { .fleet = fleet,
-                                            .plugin = plugin,
+                                            .stand = stand,
                                             .devices = opts->devices,
                                             .threads = opts->at_once,
                                             .timeout_ms = opts->timeout_s * 1000,
@@ -158,33 +215,50 @@ static cm_err rehearse(const struct cm_fleet *fleet, const struct cm_rehearsing 
                                             .on_progress = on_progress,
                                             .on_begin = on_begin,
                                             .arg = &show };
-    cm_signals_catch();
-    cm_err rc = cm_rehearsal_run(&conf, &report, err);
-    cm_progress_clear(&show.progress);
-    CM_TRY(rc);
-    if (cm_signals_arrived != 0) {
-        cm_rehearsal_done(&report);
-        *err = (struct cm_error) { .code = CM_E_CLOSED, .os = cm_signals_arrived };
-        return CM_E_CLOSED;
+    CM_TRY(cm_rehearsal_open(&conf, &watching.rehearsal, err));
+    cm_err rc = CM_OK;
+    if (opts->serve != NULL)
+        rc = cm_serving_say(stand, common, err);
+    if (rc == CM_OK && opts->serve != NULL)
+        rc = cm_serving_wait_for_line(stand, common, err);
+    if (rc == CM_OK)
+        rc = report(watching.rehearsal, &show, common, seed, err);
+    if (opts->serve != NULL && (rc == CM_OK || rc == CM_E_FOUND)) {
+        cm_rehearsal_counts(watching.rehearsal, &watching.seen);
+        const cm_err waited = cm_serving_wait(stand, common->quiet ? NULL : on_turn, &watching, err);
+        rc = waited != CM_OK ? waited : rc;
     }
-    if (common->json)
-        rc = print_json(&report, seed, err);
-    else
-        print_text(&report, seed);
-    if (rc == CM_OK && failures(&report) > 0) {
-        *err = (struct cm_error) { .code = CM_E_FOUND };
-        rc = CM_E_FOUND;
-    }
-    cm_rehearsal_done(&report);
+    cm_rehearsal_close(watching.rehearsal);
     return rc;
+}
+
+static cm_err with_fleet(const struct cm_fleet *fleet, const struct cm_rehearsing *r,
+                         const struct cm_common *common, struct cm_error *err)
+{
+    struct cm_stand *stand = NULL;
+    char plugin[PATH_MAX];
+
+    CM_TRY(cm_elsewhere_file("rehearsal.so", plugin, err));
+    const struct cm_stand_conf conf = {
+        .dir = r->serve, .plugin = plugin, .limits_aws = r->limits_aws, .on_failure = on_failure
+    };
+    cm_signals_catch();
+    CM_TRY(cm_stand_start(&conf, &stand, err));
+    cm_err rc = fleet != NULL ? rehearse(stand, fleet, r, common, err) : cm_serving_say(stand, common, err);
+    if (rc == CM_OK && fleet == NULL)
+        rc = cm_serving_wait(stand, NULL, NULL, err);
+    const bool fine = rc == CM_OK || rc == CM_E_FOUND;
+    const cm_err stopped = cm_stand_stop(stand, fine ? err : NULL);
+    return fine && stopped != CM_OK ? stopped : rc;
 }
 
 cm_err cm_rehearsing_run(const struct cm_rehearsing *r, const struct cm_common *common, struct cm_error *err)
 {
     struct cm_fleet *fleet = NULL;
 
-    CM_TRY(cm_fleet_open(r->dir, r->keys, &fleet, err));
-    const cm_err rc = rehearse(fleet, r, common, err);
+    if (r->dir != NULL)
+        CM_TRY(cm_fleet_open(r->dir, r->keys, &fleet, err));
+    const cm_err rc = with_fleet(fleet, r, common, err);
     cm_fleet_close(fleet);
     return rc;
 }

@@ -3,10 +3,13 @@
 
 #include "cli/args.h"
 
-/* rehearsing.h - certmill rehearse FLEET: runs it, and tells what came of it. CM_E_FOUND: a device failed. */
+/* rehearsing.h - certmill rehearse: the stand-in for AWS IoT, the first connections of a fleet, and what came
+ * of them. CM_E_FOUND: a device failed. */
 struct cm_rehearsing {
-    const char *dir, *keys; /* of the fleet; keys NULL: where the run wrote them */
-    uint64_t devices;       /* 0: all */
+    const char *dir, *keys; /* of the fleet, NULL: none; keys NULL: where the run wrote them */
+    const char *serve; /* NULL: it ends with the report; else the stand-in stays up, and this is its DIR */
+    bool limits_aws;
+    uint64_t devices; /* 0: all */
     uint32_t at_once, timeout_s;
     bool faults;
     uint64_t seed; /* 0: drawn, where faults are asked for */

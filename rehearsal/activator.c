@@ -64,6 +64,7 @@ static void activate(struct cm_activator *a, const char *id)
         count(a, &a->counts.failed);
         note(a, a->counts.last_failure, sizeof a->counts.last_failure, err.what);
     } else {
+        note(a, a->counts.last_activated, sizeof a->counts.last_activated, id);
         count(a, a->activated[number] ? &a->counts.again : &a->counts.activated);
         a->activated[number] = 1;
     }

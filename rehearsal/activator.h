@@ -35,7 +35,8 @@ struct cm_activator_counts {
     uint64_t denied;                  /* events of certificates that are not on the list */
     uint64_t malformed;               /* messages that are no such event */
     uint64_t failed;                  /* activations that the service refused */
-    char last_denied[65];             /* certificateId; "": none */
+    char last_activated[65];          /* certificateId; "": none */
+    char last_denied[65];             /* the same */
     char last_failure[CM_ERROR_TEXT]; /* "": none */
 };
 

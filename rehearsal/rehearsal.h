@@ -3,23 +3,22 @@
 
 #include "rehearsal/activator.h"
 #include "rehearsal/devices.h"
+#include "rehearsal/stand.h"
 
-/* rehearsal.h - the first connections of a fleet, as they will be: broker, registry, rule and devices
- * together.
+/* rehearsal.h - the first connections of a fleet, as they will be, at a stand-in for AWS IoT.
  *
  * The fleet's CA is registered in SNI_ONLY mode, which needs no proof of possession and so not the CA's key,
  * ACTIVE and with auto-registration. Then the devices connect (devices.h), are dropped, get activated
- * (activator.h), and connect again. A broker that dies is started again, and counted.
+ * (activator.h), and connect again. A broker that dies meanwhile is started again, and counted.
  *
- *  Ownership  the report's devices are the caller's: cm_rehearsal_done.
- *  Threads    the main thread (broker.h).
- *  Files      a directory below TMPDIR, mode 0700, that is removed at the end, whatever that is; it never has
- *             a private key in it.
+ *  Ownership  open makes it, close frees it (NULL accepted); what conf points to outlives it. The report's
+ *             devices are the caller's: cm_rehearsal_done.
+ *  Threads    the main thread (broker.h). From open to close the rule's worker runs in one of its own.
  *  Errors     the environment's. What happened to devices is in the report.
  */
 struct cm_rehearsal_conf {
     const struct cm_fleet *fleet;
-    const char *plugin;  /* path of rehearsal.so */
+    struct cm_stand *stand;
     uint64_t devices;    /* 0: all */
     unsigned threads;    /* devices at the same time */
     unsigned timeout_ms; /* for each device */
@@ -32,8 +31,9 @@ struct cm_rehearsal_conf {
 
 struct cm_rehearsal_report {
     struct cm_devices devices;
-    uint64_t registered;                    /* certificates in the registry, by the list of those of the CA */
-    uint64_t activated;                     /* of them ACTIVE, by the same list */
+    uint64_t registered; /* the fleet's certificates in force, in the registry's list of those of the CA */
+    uint64_t activated;  /* of them ACTIVE, by the same list */
+    uint64_t others;     /* in that list and not in the fleet */
     uint64_t connected, published, refused; /* devices; refused: never got a CONNACK */
     uint64_t closed;                        /* connections without CONNACK */
     uint64_t total_ms;
@@ -43,8 +43,15 @@ struct cm_rehearsal_report {
     char ca_id[65];
 };
 
-CM_MUST_CHECK cm_err cm_rehearsal_run(const struct cm_rehearsal_conf *conf, struct cm_rehearsal_report *out,
+struct cm_rehearsal;
+/* The CA, the policy, the rule: from then on whatever connects to the stand-in is activated or denied. */
+CM_MUST_CHECK cm_err cm_rehearsal_open(const struct cm_rehearsal_conf *conf, struct cm_rehearsal **out,
+                                       struct cm_error *err);
+/* The fleet's devices connect. */
+CM_MUST_CHECK cm_err cm_rehearsal_run(struct cm_rehearsal *r, struct cm_rehearsal_report *out,
                                       struct cm_error *err);
+void cm_rehearsal_counts(struct cm_rehearsal *r, struct cm_activator_counts *out); /* of the rule by now */
+void cm_rehearsal_close(struct cm_rehearsal *r);
 void cm_rehearsal_done(struct cm_rehearsal_report *report);
 
 #endif

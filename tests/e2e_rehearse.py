@@ -16,9 +16,11 @@ import sys
 import threading
 import time
 
+import aws_kit
 import e2e_kit as kit
 
 DEVICES = int(os.environ.get("CM_REHEARSE_DEVICES") or (50 if kit.SLOW else 200))
+FEW = min(DEVICES, 200)
 CROWD = 50 if kit.SLOW else 200
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iot:*", "Resource": "*"}]}
 
@@ -51,13 +53,9 @@ def all_good(what, told, devices):
 
 
 def fleets():
-    for name, key in (("ec", "P-256"), ("rsa", "RSA-2048")):
-        kit.must_mint(name, "ca", "--count", str(DEVICES), "--key", key, "--id-pattern", name + "-{seq}", "--subject", "/CN={id}")
-        all_good(key, rehearse(name), DEVICES)
-    few = min(DEVICES, 200)
-    told = rehearse("ec", "--devices", str(few), "--faults", "--seed", "7")
-    all_good("faults", told, few)
-    kit.check(told["events_lost"] > few / 10 and told["fault_seed"] == 7, "a fifth of the events is lost", told)
+    told = rehearse("ec", "--devices", str(FEW), "--faults", "--seed", "7")
+    all_good("faults", told, FEW)
+    kit.check(told["events_lost"] > FEW / 10 and told["fault_seed"] == 7, "a fifth of the events is lost", told)
     kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", "issuing", "--pathlen", "0", "--subject", "/CN=Issuing",
               "--issuer-cert", "ca/ca.pem", "--issuer-key", "ca/ca.key"])
     kit.must_mint("chained", "issuing", "--count", "20", "--subject", "/CN={id}")
@@ -83,8 +81,9 @@ def failures():
     kit.check([f["device_id"] for f in told["failures"]] == ["t-2"], told)
     kit.check("belong together" in told["failures"][0]["reason"], told)
     kit.check((told["devices"], told["published"], told["refused"]) == (3, 2, 1), told)
-    r = kit.run([kit.CERTMILL, "rehearse", "tree", "--serve", "x"])
-    kit.check(r.code == 2, r)
+    for options in ([], ["tree", "--limits", "aws"]):
+        r = kit.run([kit.CERTMILL, "rehearse", *options])
+        kit.check(r.code == 2, r)
     with subprocess.Popen([kit.CERTMILL, "rehearse", "ec"], env={**os.environ, **asan(), "TMPDIR": os.getcwd()},
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as p:
         wait_for(lambda: any(n.startswith("certmill-rehearsal.") for n in os.listdir(".")))
@@ -93,8 +92,6 @@ def failures():
         kit.check(p.returncode == 130, "exit by INT", p.returncode)
     kit.check(not any(n.startswith("certmill-rehearsal.") for n in os.listdir(".")), "left behind", os.listdir("."))
 
-
-# ---- By hand
 
 def wait_for(what, seconds=30):
     end = time.monotonic() + seconds
@@ -106,10 +103,11 @@ def wait_for(what, seconds=30):
 
 
 class Serving:
-    def __init__(self, name):
-        self.log = f"{name}/broker/broker.log"
-        self.process = subprocess.Popen([kit.CERTMILL, "rehearse", "--serve", name, "--json"], stdout=subprocess.PIPE,
-                                        env={**os.environ, **asan()})
+    def __init__(self, name, *options, env=None):
+        self.log, self.errors = f"{name}/broker/broker.log", f"{name}.err"
+        self.process = subprocess.Popen([kit.CERTMILL, "rehearse", "--serve", name, "--json", *options], stdout=subprocess.PIPE,
+                                        stdin=subprocess.PIPE, stderr=open(self.errors, "wb"),
+                                        env={**os.environ, **asan(), **(env or {})})
         self.told = json.loads(self.process.stdout.readline())
         self.env = {**os.environ, "AWS_ACCESS_KEY_ID": self.told["access_key_id"], "AWS_EC2_METADATA_DISABLED": "true",
                     "AWS_SECRET_ACCESS_KEY": self.told["secret_access_key"], "AWS_DEFAULT_REGION": self.told["region"]}
@@ -123,15 +121,27 @@ class Serving:
         return self.aws("register-ca-certificate", "--ca-certificate", f"file://{ca}", "--certificate-mode", "SNI_ONLY",
                         "--set-as-active", "--allow-auto-registration", *options)["certificateId"]
 
+    def core(self):
+        """The service's own client library."""
+        return aws_kit.botocore().get_session().create_client(
+            "iot", endpoint_url=self.told["endpoint_url"], region_name=self.told["region"],
+            aws_access_key_id=self.told["access_key_id"], aws_secret_access_key=self.told["secret_access_key"])
+
     def by_ca(self, ca_id):
-        """Page by page."""
-        found, marker = [], []
+        """Page by page: [(certificateId, status)]."""
+        found, more, core = [], {}, self.core()
         while True:
-            page = self.aws("list-certificates-by-ca", "--ca-certificate-id", ca_id, "--page-size", "100", *marker)
-            found += [c["certificateId"] for c in page["certificates"]]
+            page = core.list_certificates_by_ca(caCertificateId=ca_id, pageSize=100, **more)
+            found += [(c["certificateId"], c["status"]) for c in page["certificates"]]
             if not page.get("nextMarker"):
                 return found
-            marker = ["--marker", page["nextMarker"]]
+            more = {"marker": page["nextMarker"]}
+
+    def begin(self):
+        """Enter: the fleet connects. Its report."""
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline() or b"{}")
 
     def status(self, certificate_id):
         return self.aws("describe-certificate", "--certificate-id", certificate_id)["certificateDescription"]["status"]
@@ -147,8 +157,8 @@ class Serving:
         return [program, "-h", "127.0.0.1", "-p", str(self.told["broker_port"]), "--cafile", self.told["cafile"], "--cert", crt,
                 "--key", key, "--tls-version", "tlsv1.2", *args]
 
-    def publish(self, name, crt=None):
-        return kit.run(self.client("mosquitto_pub", crt or f"{name}.crt", f"{name}.key", "-q", "1", "-t", "foo/bar", "-i", name,
+    def publish(self, name, crt=None, topic="foo/bar"):
+        return kit.run(self.client("mosquitto_pub", crt or f"{name}.crt", f"{name}.key", "-q", "1", "-t", topic, "-i", name,
                                    "-m", "Hello", "-d"), timeout=60)
 
     def said(self, pattern):
@@ -161,6 +171,8 @@ class Serving:
     def close(self):
         self.process.send_signal(signal.SIGINT)
         self.process.wait(60)
+        self.process.stdin.close()
+        self.process.stdout.close()
         kit.check(self.process.returncode in (0, 130), "rehearse --serve ended with", self.process.returncode)
 
 
@@ -170,8 +182,8 @@ def refused(serving, name, why, crt=None):
     kit.check(serving.said(why), f"{name}: no {why} in the broker's log")
 
 
-def accepted(serving, name):
-    r = serving.publish(name)
+def accepted(serving, name, topic="foo/bar"):
+    r = serving.publish(name, topic=topic)
     kit.check(r.code == 0 and b"received PUBACK" in r.out, f"{name} was refused:", r)
 
 
@@ -210,6 +222,41 @@ def by_hand(serving, ca_id):
     for status in ("INACTIVE", "REVOKED"):
         serving.set_status(me, status)
         refused(serving, "hand-2", f"{me} closed as {status.lower()}")
+
+
+def judged_by_others(fleet):
+    """Not what the program says of itself: the list of the CA's certificates page by page, and what mosquitto_sub saw."""
+    serving = Serving(f"{fleet}-service", fleet)
+    try:
+        serving.aws("create-policy", "--policy-name", "all", "--policy-document", json.dumps(ALLOW))
+        sub = listener(serving)
+        try:
+            told = serving.begin()
+            wanted = set(manifest(fleet).values())
+            kit.check(wait_for(lambda: {e["certificateId"] for _, e in events()} >= wanted), "an event for each", len(events()))
+            listeners = manifest("hand")["hand-1"]
+            found = [c for c in serving.by_ca(told["ca_certificate_id"]) if c[0] != listeners]
+            kit.check(len(found) == len(wanted) and set(found) == {(i, "ACTIVE") for i in wanted},
+                      "each is registered once, and ACTIVE", len(found), len(wanted))
+            kit.check({e["certificateId"] for _, e in events()} == wanted, "an event of something else")
+            all_good(fleet, {**told, "others_registered": 0}, DEVICES)
+            kit.check(told["others_registered"] == 1, "the listener's certificate is no device of the fleet", told)
+        finally:
+            sub.terminate()
+            sub.wait()
+        rule_goes_on(serving, fleet)
+    finally:
+        serving.close()
+
+
+def rule_goes_on(serving, fleet):
+    """Who connects by hand after the report: a device of the fleet is let in again, one of another fleet is denied."""
+    kit.must([kit.CERTMILL, "extract", fleet, f"{fleet}-1", "--quiet"])
+    accepted(serving, f"{fleet}-1", f"{fleet}-1/hello")
+    stranger = manifest("hand")["hand-2"]
+    refused(serving, "hand-2", f"{stranger} closed as registered")
+    with open(serving.errors, encoding="utf-8") as f:
+        kit.check(wait_for(lambda: f"the rule denied {stranger}" in (f.seek(0), f.read())[1], 10), "the denial is told")
 
 
 def strangers(serving):
@@ -264,7 +311,7 @@ def crowd(serving, ca_id):
         t.join()
     kit.check(answers == dict.fromkeys(ids, b""), "some got an answer", {n: a for n, a in answers.items() if a})
     wanted = set(ids.values())
-    found = serving.by_ca(ca_id)
+    found = [i for i, _ in serving.by_ca(ca_id)]
     kit.check(len(found) == len(set(found)) and wanted <= set(found), "registered once each", len(found))
     kit.check(wait_for(lambda: wanted <= {e["certificateId"] for _, e in events()}), "an event for each", len(events()))
 
@@ -319,13 +366,17 @@ def main():
         return kit.finish()
     for ca in ("ca", "other"):
         kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", ca, "--subject", f"/CN=Rehearsal {ca}"])
-    fleets()
-    killed_brokers()
-    failures()
+    for name, key in (("ec", "P-256"), ("rsa", "RSA-2048")):
+        kit.must_mint(name, "ca", "--count", str(DEVICES), "--key", key, "--id-pattern", name + "-{seq}", "--subject", "/CN={id}")
     kit.must_mint("hand", "ca", "--count", "3", "--id-pattern", "hand-{seq}", "--subject", "/CN={id}")
     kit.must([kit.CERTMILL, "extract", "hand", "hand-1", "hand-2", "hand-3", "--quiet"])
     with open("hand-1.crt", encoding="ascii") as f, open("leaf.pem", "w", encoding="ascii") as out:
         out.write(f.read().split("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n")
+    for name in ("ec", "rsa"):
+        judged_by_others(name)
+    fleets()
+    killed_brokers()
+    failures()
     serving = Serving("service")
     try:
         serving.aws("create-policy", "--policy-name", "all", "--policy-document", json.dumps(ALLOW))
