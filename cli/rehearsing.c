@@ -48,7 +48,7 @@ static size_t failures(const struct cm_rehearsal_report *r)
     return n;
 }
 
-static cm_err print_json(const struct cm_rehearsal_report *r, uint64_t seed, struct cm_error *err)
+static json_t *failures_json(const struct cm_rehearsal_report *r)
 {
     json_t *list = json_array();
     bool full = list != NULL;
@@ -60,22 +60,53 @@ static cm_err print_json(const struct cm_rehearsal_report *r, uint64_t seed, str
                 json_array_append_new(list, json_pack("{s:s s:s s:s}", "device_id", d->id, "certificate_id",
                                                       d->certificate_id, "reason", d->reason)) == 0;
     }
-    if (!full) {
-        json_decref(list);
-        return cm_msg_json(NULL, err);
-    }
+    if (full)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *findings_json(struct cm_activator *rule)
+{
+    struct cm_activator_finding f;
+    json_t *list = json_array();
+    bool full = list != NULL;
+
+    for (size_t i = 0; full && cm_activator_finding(rule, i, &f); i++)
+        full = json_array_append_new(
+                   list, json_pack("{s:s s:s s:s* s:s*}", "what", f.what, "certificate_id", f.certificate_id,
+                                   "device_id", f.device_id[0] != '\0' ? f.device_id : NULL,
+                                   "other_certificate_id", f.other[0] != '\0' ? f.other : NULL)) == 0;
+    if (full)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *rule_json(struct cm_activator *rule, const struct cm_activator_counts *n)
+{
+    return json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:o}", "events", (json_int_t) n->events,
+                     "events_lost", (json_int_t) n->lost, "activated", (json_int_t) n->activated,
+                     "left_alone", (json_int_t) n->left_alone, "failed", (json_int_t) n->failed, "superseded",
+                     (json_int_t) n->denied[CM_STANDING_SUPERSEDED], "burned",
+                     (json_int_t) n->denied[CM_STANDING_BURNED], "unknown",
+                     (json_int_t) n->denied[CM_STANDING_UNKNOWN], "doubled", (json_int_t) n->doubled,
+                     "findings", findings_json(rule));
+}
+
+static cm_err print_json(const struct cm_rehearsal_report *r, struct cm_activator *rule, uint64_t seed,
+                         struct cm_error *err)
+{
     return cm_msg_json(
-        json_pack("{s:I s:I s:I s:I s:I s:I s:I s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:I s:o}",
-                  "devices", (json_int_t) r->devices.count, "registered", (json_int_t) r->registered,
-                  "activated", (json_int_t) r->activated, "connected", (json_int_t) r->connected, "published",
+        json_pack("{s:I s:I s:I s:I s:I s:I s:I s:s s:s s:I s:I s:I s:I s:i s:I s:o s:o}", "devices",
+                  (json_int_t) r->devices.count, "registered", (json_int_t) r->registered, "activated",
+                  (json_int_t) r->activated, "connected", (json_int_t) r->connected, "published",
                   (json_int_t) r->published, "refused", (json_int_t) r->refused, "others_registered",
                   (json_int_t) r->others, "ca_certificate_id", r->ca_id, "certificate_mode", "SNI_ONLY",
-                  "closed_without_connack", (json_int_t) r->closed, "events", (json_int_t) r->rule.events,
-                  "events_lost", (json_int_t) r->rule.lost, "activated_again", (json_int_t) r->rule.again,
-                  "denied", (json_int_t) r->rule.denied, "total_ms", (json_int_t) r->total_ms, "median_ms",
-                  (json_int_t) r->median_ms, "most_ms", (json_int_t) r->most_ms, "activations_failed",
-                  (json_int_t) r->rule.failed, "broker_restarts", (int) r->restarts, "fault_seed",
-                  (json_int_t) seed, "failures", list),
+                  "closed_without_connack", (json_int_t) r->closed, "total_ms", (json_int_t) r->total_ms,
+                  "median_ms", (json_int_t) r->median_ms, "most_ms", (json_int_t) r->most_ms,
+                  "broker_restarts", (int) r->restarts, "fault_seed", (json_int_t) seed, "rule",
+                  rule_json(rule, &r->rule), "failures", failures_json(r)),
         err);
 }
 
@@ -96,7 +127,36 @@ static void print_failures(const struct cm_rehearsal_report *r)
         (void) printf("  … and %zu more: --json lists all\n", failures(r) - shown);
 }
 
-static void print_text(const struct cm_rehearsal_report *r, uint64_t seed)
+static void put_finding(FILE *to, const struct cm_activator_finding *f)
+{
+    (void) fprintf(to, "%s %s", strcmp(f->what, "doubled") == 0 ? "activated" : "denied", f->certificate_id);
+    if (f->device_id[0] != '\0') {
+        (void) fputs(" of ", to);
+        cm_term_put(to, f->device_id);
+    }
+    if (f->other[0] != '\0')
+        (void) fprintf(to, ": doubled, its thing has another certificate too, %s\n", f->other);
+    else
+        (void) fprintf(to, ": %s\n", f->what);
+}
+
+static void print_findings(struct cm_activator *rule, const struct cm_activator_counts *n)
+{
+    struct cm_activator_finding f;
+    uint64_t all = n->doubled, shown = 0;
+
+    for (size_t i = 0; i < CM_STANDING_COUNT; i++)
+        all += n->denied[i];
+    for (; shown < SHOWN_MAX && cm_activator_finding(rule, shown, &f); shown++) {
+        (void) fputs("  ", stdout);
+        put_finding(stdout, &f);
+    }
+    if (all > shown)
+        (void) printf("  … and %" PRIu64 " more: --json lists the first %d\n", all - shown,
+                      CM_ACTIVATOR_FINDINGS);
+}
+
+static void print_text(const struct cm_rehearsal_report *r, struct cm_activator *rule, uint64_t seed)
 {
     (void) printf("%zu devices: %" PRIu64 " registered, %" PRIu64 " activated, %" PRIu64
                   " connected, %" PRIu64 " published, %" PRIu64 " refused\n",
@@ -105,16 +165,14 @@ static void print_text(const struct cm_rehearsal_report *r, uint64_t seed)
                   " ms; %" PRIu64 " connections were closed without CONNACK\n",
                   (double) r->total_ms / 1000, r->median_ms, r->most_ms, r->closed);
     (void) printf("%" PRIu64 " events reached the rule, %" PRIu64
-                  " of certificates that it had activated before, %" PRIu64
-                  " of certificates that are not in the fleet\n",
-                  r->rule.events, r->rule.again, r->rule.denied);
+                  " of certificates that were not pending any more\n",
+                  r->rule.events, r->rule.left_alone);
     if (r->others > 0)
         (void) printf("%" PRIu64 " certificates of this CA are registered that are not in the fleet\n",
                       r->others);
-    if (r->rule.denied > 0)
-        (void) printf("  the last one that was denied: %s\n", r->rule.last_denied);
+    print_findings(rule, &r->rule);
     if (r->rule.failed > 0)
-        (void) printf("  %" PRIu64 " activations failed, the last one: %s\n", r->rule.failed,
+        (void) printf("  %" PRIu64 " events could not be handled, the last one: %s\n", r->rule.failed,
                       r->rule.last_failure);
     if (seed != 0)
         (void) printf("faults by seed %" PRIu64 ": %" PRIu64 " events were lost\n", seed, r->rule.lost);
@@ -163,9 +221,9 @@ static cm_err report(struct cm_rehearsal *r, struct show *show, const struct cm_
         return CM_E_CLOSED;
     }
     if (common->json)
-        rc = print_json(&told, seed, err);
+        rc = print_json(&told, cm_rehearsal_rule(r), seed, err);
     else
-        print_text(&told, seed);
+        print_text(&told, cm_rehearsal_rule(r), seed);
     if (rc == CM_OK && fflush(stdout) != 0)
         rc = cm_fail(err, CM_E_IO, CM_HERE, "can't write to the standard output");
     if (rc == CM_OK && failures(&told) > 0) {
@@ -180,21 +238,35 @@ static cm_err report(struct cm_rehearsal *r, struct show *show, const struct cm_
 struct watching {
     struct cm_rehearsal *rehearsal;
     struct cm_activator_counts seen;
+    size_t findings; /* told */
 };
 
 static void on_turn(void *arg)
 {
     struct watching *w = arg;
+    struct cm_activator *const rule = cm_rehearsal_rule(w->rehearsal);
+    struct cm_activator_finding f;
     struct cm_activator_counts now;
 
-    cm_rehearsal_counts(w->rehearsal, &now);
+    for (; cm_activator_finding(rule, w->findings, &f); w->findings++) {
+        (void) fputs("certmill: ", stderr);
+        put_finding(stderr, &f);
+    }
+    cm_activator_counts(rule, &now);
     if (now.activated > w->seen.activated)
-        cm_msg_note("the rule activated %s", now.last_activated);
-    if (now.denied > w->seen.denied)
-        cm_msg_note("the rule denied %s: it is not in the fleet", now.last_denied);
+        cm_msg_note("activated %s", now.last_activated);
     if (now.failed > w->seen.failed)
-        cm_msg_note("the rule failed: %s", now.last_failure);
+        cm_msg_note("an event could not be handled: %s", now.last_failure);
     w->seen = now;
+}
+
+static void watch_from_here(struct watching *w)
+{
+    struct cm_activator_finding f;
+
+    cm_activator_counts(cm_rehearsal_rule(w->rehearsal), &w->seen);
+    while (cm_activator_finding(cm_rehearsal_rule(w->rehearsal), w->findings, &f))
+        w->findings++;
 }
 
 static cm_err rehearse(struct cm_stand *stand, const struct cm_fleet *fleet, const struct cm_rehearsing *opts,
@@ -224,7 +296,7 @@ static cm_err rehearse(struct cm_stand *stand, const struct cm_fleet *fleet, con
     if (rc == CM_OK)
         rc = report(watching.rehearsal, &show, common, seed, err);
     if (opts->serve != NULL && (rc == CM_OK || rc == CM_E_FOUND)) {
-        cm_rehearsal_counts(watching.rehearsal, &watching.seen);
+        watch_from_here(&watching);
         const cm_err waited = cm_serving_wait(stand, common->quiet ? NULL : on_turn, &watching, err);
         rc = waited != CM_OK ? waited : rc;
     }

@@ -10,11 +10,14 @@
 /* activator_impl.h - what deciding (activator.c) and listening (activator_mqtt.c) share. */
 struct cm_activator {
     struct cm_activator_conf conf;
-    uint8_t *activated; /* by number in the allow-list */
     uint64_t random;
-    char held[65]; /* a certificateId that comes late; "": none */
+    struct cm_activator_event {
+        char certificate_id[65], ca_id[65];
+    } held; /* one that comes late; "": none */
     pthread_mutex_t lock;
     struct cm_activator_counts counts;
+    struct cm_activator_finding *finding; /* room for all that are kept */
+    size_t findings;
 
     pthread_t thread;
     bool started;

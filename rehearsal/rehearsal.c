@@ -13,7 +13,7 @@ struct cm_rehearsal {
     struct cm_rehearsal_conf conf;
     char ca_id[65];
     struct cm_registry *registry; /* this thread's */
-    struct cm_registry *rule;     /* the worker's */
+    struct cm_function *function; /* the worker's */
     struct cm_allow *allow;
     struct cm_activator *activator;
     unsigned restarts; /* of the broker */
@@ -78,18 +78,12 @@ static cm_err register_ca(struct cm_rehearsal *s, struct cm_error *err)
     return told(rc, &no, "update-ca-certificate", err);
 }
 
-/* attach-policy, update-certificate --new-status ACTIVE. */
-static cm_err activate(void *arg, const char *certificate_id, struct cm_error *err)
+static cm_err handle(void *arg, const char *certificate_id, const char *ca_id, struct cm_function_result *out,
+                     struct cm_error *err)
 {
-    struct cm_rehearsal *s = arg;
-    struct cm_svc_error no = { 0 };
-    char arn[CM_SVC_ARN];
+    const struct cm_rehearsal *s = arg;
 
-    if (!cm_registry_arn(s->rule, "cert", certificate_id, arn, sizeof arn))
-        CM_FAIL(err, CM_E_INPUT, "no ARN for the certificate %.64s", certificate_id);
-    CM_TRY(told(cm_reg_policy_attach(s->rule, policy_name, arn, &no), &no, "attach-policy", err));
-    return told(cm_reg_cert_set_status(s->rule, certificate_id, CM_REG_ACTIVE, &no), &no,
-                "update-certificate", err);
+    return cm_function_handle(s->function, certificate_id, ca_id, out, err);
 }
 
 static cm_err set_up(struct cm_rehearsal *s, struct cm_error *err)
@@ -97,13 +91,14 @@ static cm_err set_up(struct cm_rehearsal *s, struct cm_error *err)
     const struct cm_stand_address *at = cm_stand_address(s->conf.stand);
 
     CM_TRY(cm_registry_open(at->registry, NULL, &s->registry, err));
-    CM_TRY(cm_registry_open(at->registry, NULL, &s->rule, err));
     CM_TRY(make_policy(s, err));
     CM_TRY(register_ca(s, err));
     CM_TRY(cm_allow_open(s->conf.fleet, &s->allow, err));
-    const struct cm_activator_conf rule = {
-        .allow = s->allow, .activate = activate, .arg = s, .fault_seed = s->conf.fault_seed
+    const struct cm_function_conf function = {
+        .registry = at->registry, .allow = s->allow, .ca_id = s->ca_id, .policy = policy_name
     };
+    CM_TRY(cm_function_open(&function, &s->function, err));
+    const struct cm_activator_conf rule = { .handle = handle, .arg = s, .fault_seed = s->conf.fault_seed };
     CM_TRY(cm_activator_new(&rule, &s->activator, err));
     return cm_activator_start(s->activator, cm_stand_own(s->conf.stand), at->broker_port, err);
 }
@@ -124,9 +119,9 @@ cm_err cm_rehearsal_open(const struct cm_rehearsal_conf *conf, struct cm_rehears
     return rc;
 }
 
-void cm_rehearsal_counts(struct cm_rehearsal *s, struct cm_activator_counts *out)
+struct cm_activator *cm_rehearsal_rule(struct cm_rehearsal *s)
 {
-    cm_activator_counts(s->activator, out);
+    return s->activator;
 }
 
 void cm_rehearsal_close(struct cm_rehearsal *s)
@@ -134,8 +129,8 @@ void cm_rehearsal_close(struct cm_rehearsal *s)
     if (s == NULL)
         return;
     cm_activator_free(s->activator);
+    cm_function_close(s->function);
     cm_allow_close(s->allow);
-    cm_registry_close(s->rule);
     cm_registry_close(s->registry);
     free(s);
 }

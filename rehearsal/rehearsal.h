@@ -50,7 +50,7 @@ CM_MUST_CHECK cm_err cm_rehearsal_open(const struct cm_rehearsal_conf *conf, str
 /* The fleet's devices connect. */
 CM_MUST_CHECK cm_err cm_rehearsal_run(struct cm_rehearsal *r, struct cm_rehearsal_report *out,
                                       struct cm_error *err);
-void cm_rehearsal_counts(struct cm_rehearsal *r, struct cm_activator_counts *out); /* of the rule by now */
+struct cm_activator *cm_rehearsal_rule(struct cm_rehearsal *r); /* the rehearsal's: for counts and findings */
 void cm_rehearsal_close(struct cm_rehearsal *r);
 void cm_rehearsal_done(struct cm_rehearsal_report *report);
 
