@@ -53,22 +53,54 @@ def all_good(what, told, devices):
     kit.check(told.get("refused") == 0 and told.get("failures") == [], what, told)
 
 
-def fleets():
+def faults():
     told = rehearse("ec", "--devices", str(FEW), "--faults", "--seed", "7")
     all_good("faults", told, FEW)
     kit.check(told["rule"]["events_lost"] > FEW / 10 and told["fault_seed"] == 7, "a fifth of the events is lost", told)
+
+
+def judged_by_the_list(serving, fleet, devices):
+    """The fleet connects; its report; and each device is in the list of the CA's certificates once, ACTIVE."""
+    told = serving.begin()
+    wanted = sorted(manifest(fleet).values()) if devices is None else None
+    found = serving.by_ca(told["ca_certificate_id"])
+    kit.check({s for _, s in found} == {"ACTIVE"}, fleet, [c for c in found if c[1] != "ACTIVE"])
+    ids = sorted(i for i, _ in found)
+    kit.check(ids == wanted if wanted else len(ids) == len(set(ids)) == devices and set(ids) <= set(manifest(fleet).values()),
+              fleet, "registered once each", len(ids))
+    all_good(fleet, told, devices or len(wanted))
+    return told
+
+
+def intermediates():
+    """The CA that signs is an intermediate; bundles are leaf, intermediate, root; only the intermediate is registered."""
     kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", "issuing", "--pathlen", "0", "--subject", "/CN=Issuing",
               "--issuer-cert", "ca/ca.pem", "--issuer-key", "ca/ca.key"])
-    kit.must_mint("chained", "issuing", "--count", "20", "--subject", "/CN={id}")
-    all_good("an intermediate that signs", rehearse("chained"), 20)
+    kit.must_mint("chained", "issuing", "--count", "20", "--id-pattern", "chained-{seq}", "--subject", "/CN={id}")
+    kit.must([kit.CERTMILL, "extract", "chained", "chained-1", "--quiet"])
+    with open("chained-1.crt", encoding="ascii") as f:
+        kit.check(f.read().count("BEGIN CERTIFICATE") == 3, "leaf, intermediate, root")
+    serving = Serving("chained-service", "chained")
+    try:
+        told = judged_by_the_list(serving, "chained", None)
+        kit.check([c["certificateId"] for c in serving.core().list_ca_certificates()["certificates"]] ==
+                  [told["ca_certificate_id"]], "only the intermediate is registered")
+        accepted(serving, "chained-1", "chained-1/hello")
+        refused(serving, "hand-3", "certificate verify failed", alert="UNKNOWN_CA")  # by the root, which isn't registered
+    finally:
+        serving.close()
 
 
 def killed_brokers():
+    """Row stored and event unsent; event sent and not marked: the broker dies there, and is started again."""
     few = min(DEVICES, 100)
     for point in ("row-stored:1", "row-stored:17", "event-sent:1", "event-sent:3"):
-        told = rehearse("ec", "--devices", str(few), env={"CM_REHEARSAL_FAULT": point})
-        all_good(point, told, few)
-        kit.check(told.get("broker_restarts") == 1, f"{point}: the broker died once", told)
+        serving = Serving(point.replace(":", "-"), "ec", "--devices", str(few), env={"CM_REHEARSAL_FAULT": point})
+        try:
+            told = judged_by_the_list(serving, "ec", few)
+            kit.check(told.get("broker_restarts") == 1, f"{point}: the broker died once", told)
+        finally:
+            serving.close()
 
 
 def failures():
@@ -355,8 +387,9 @@ def connect_packet(name):
     return bytes([0x10, len(body)]) + body
 
 
-def tls(serving, name=None):
+def tls(serving, name=None, most=ssl.TLSVersion.MAXIMUM_SUPPORTED):
     context = ssl.create_default_context(cafile=serving.told["cafile"])
+    context.maximum_version = most
     if name:
         context.load_cert_chain(f"{name}.crt", f"{name}.key")
     raw = socket.create_connection(("127.0.0.1", serving.told["broker_port"]), 30)
@@ -364,15 +397,26 @@ def tls(serving, name=None):
 
 
 def crowd(serving, ca_id):
-    """Handshakes first, all of them; then every CONNECT at once."""
+    """Handshakes first, all of them, finished on both sides (with TLS 1.2 the broker's Finished is the last word); then every
+    CONNECT at once."""
     kit.must_mint("crowd", "ca", "--count", str(CROWD), "--id-pattern", "crowd-{seq}", "--subject", "/CN={id}")
     ids = manifest("crowd")
     kit.must([kit.CERTMILL, "extract", "crowd", *ids, "--quiet"])
-    barrier = threading.Barrier(CROWD)
+    since = os.path.getsize(serving.log)
+    before = {}
     answers = {}
 
+    def all_there():
+        """Nobody has said CONNECT yet, and every connection stands."""
+        with open(serving.log, encoding="utf-8", errors="replace") as f:
+            f.seek(since)
+            log = f.read()
+        before["connections"], before["closed"] = log.count("New connection from"), len(re.findall("closed|rror", log))
+
+    barrier = threading.Barrier(CROWD, action=all_there)
+
     def device(name):
-        with tls(serving, name) as s:
+        with tls(serving, name, ssl.TLSVersion.TLSv1_2) as s:
             barrier.wait(60)
             s.sendall(connect_packet(name))
             try:
@@ -385,6 +429,7 @@ def crowd(serving, ca_id):
         t.start()
     for t in threads:
         t.join()
+    kit.check(before == {"connections": CROWD, "closed": 0}, "handshakes held at the barrier", before)
     kit.check(answers == dict.fromkeys(ids, b""), "some got an answer", {n: a for n, a in answers.items() if a})
     wanted = set(ids.values())
     found = [i for i, _ in serving.by_ca(ca_id)]
@@ -451,7 +496,8 @@ def main():
     for name in ("ec", "rsa"):
         judged_by_others(name)
     identities()
-    fleets()
+    faults()
+    intermediates()
     killed_brokers()
     failures()
     serving = Serving("service")
