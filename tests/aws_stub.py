@@ -1,6 +1,5 @@
-#!/usr/bin/python3
-"""Debian's awscli without AWS: what it would send is judged and written down, and a made-up answer comes back. As a program
-it stands for `aws`; imported, it reads what was written down.
+"""Debian's awscli without AWS: what it would send is judged and written down, and a made-up answer comes back. aws_server.py
+runs it in the place of `aws`.
 
 Everything up to the request is awscli's own: options, file://, shorthand, required and unknown parameters, types. Lengths and
 patterns, which botocore leaves to the service, are judged here by the service's model.
@@ -59,8 +58,9 @@ def answer_of(operation):
     mine = given.get(operation, ANSWERS.get(operation, {}))
     if isinstance(mine, list):
         mine = mine.pop(0) if mine else ANSWERS.get(operation, {})
-        with open(path, "w", encoding="utf-8") as f:
+        with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as f:
             json.dump(given, f)
+        os.replace(f"{path}.{os.getpid()}", path)  # other scripts read it meanwhile
     return mine
 
 
@@ -87,6 +87,3 @@ def main():
     driver.session.register("before-call", call)
     return driver.main(sys.argv[1:])
 
-
-if __name__ == "__main__":
-    sys.exit(main())

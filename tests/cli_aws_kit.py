@@ -19,6 +19,7 @@ import sys
 import time
 import types
 
+import aws_server
 import certmaker
 import e2e_kit as kit
 
@@ -279,9 +280,7 @@ def only(made, operation):
 
 def run_scripts():
     """Every script as it stands; {script: [call]}"""
-    os.mkdir("bin")
-    shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "aws_stub.py"), "bin/aws")
-    os.chmod("bin/aws", 0o755)
+    aws_server.start("bin", stub=True)
     os.symlink(kit.CERTMILL, "bin/certmill")
     with open("bin/sleep", "w", encoding="ascii") as f:
         f.write("#!/bin/sh\n")
@@ -356,10 +355,11 @@ def rehearsed():
            "BUCKET": "acme-devices", "PATH": f"{os.path.abspath('only-certmill')}:{os.environ['PATH']}"}
     os.mkdir("only-certmill")
     os.symlink(kit.CERTMILL, "only-certmill/certmill")
+    aws_server.start("quick")
 
-    def run(name, *args, code=0):
+    def run(name, *args, codes=(0,)):
         r = kit.run(["sh", f"k-real/{name}", *args], env=env)
-        kit.check(r.code == code, name, r)
+        kit.check(r.code in codes, name, r)
         return r
 
     iot = control.client()
@@ -375,7 +375,9 @@ def rehearsed():
 
     run("register-ca-default.sh")
     is_now("INACTIVE", "DISABLE")
-    again = run("register-ca-default.sh", code=255)
+    # So much by awscli's own process; from here on it is started once.
+    env["PATH"] = f"{os.path.abspath('quick')}:{env['PATH']}"
+    again = run("register-ca-default.sh", codes=(254, 255))
     kit.check(b"ResourceAlreadyExistsException" in again.err, again)
     run("activate-ca.sh")
     run("enable-auto-registration.sh")

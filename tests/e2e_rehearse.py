@@ -18,6 +18,7 @@ import threading
 import time
 
 import aws_kit
+import aws_server
 import e2e_kit as kit
 
 DEVICES = int(os.environ.get("CM_REHEARSE_DEVICES") or (50 if kit.SLOW else 200))
@@ -152,7 +153,7 @@ class Serving:
                     "AWS_SECRET_ACCESS_KEY": self.told["secret_access_key"], "AWS_DEFAULT_REGION": self.told["region"]}
 
     def aws(self, *args):
-        r = kit.run(["aws", "--endpoint-url", self.told["endpoint_url"], "--output", "json", "iot", *args], env=self.env)
+        r = kit.run(["aws/aws", "--endpoint-url", self.told["endpoint_url"], "--output", "json", "iot", *args], env=self.env)
         kit.check(r.code == 0, "aws iot", args, r)
         return json.loads(r.out) if r.code == 0 and r.out.strip() else {}
 
@@ -487,6 +488,7 @@ def main():
         return kit.finish()
     for ca in ("ca", "other"):
         kit.must([kit.CERTMILL, "ca", "init", "--quiet", "--out", ca, "--subject", f"/CN=Rehearsal {ca}"])
+    aws_server.start("aws")
     for name, key in (("ec", "P-256"), ("rsa", "RSA-2048")):
         kit.must_mint(name, "ca", "--count", str(DEVICES), "--key", key, "--id-pattern", name + "-{seq}", "--subject", "/CN={id}")
     kit.must_mint("hand", "ca", "--count", "3", "--id-pattern", "hand-{seq}", "--subject", "/CN={id}")
