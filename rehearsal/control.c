@@ -273,6 +273,11 @@ const char *cm_control_url(const struct cm_control *c)
     return c->url;
 }
 
+const char *cm_control_account(const struct cm_control *c)
+{
+    return cm_registry_account(c->all.registry);
+}
+
 const char *cm_control_region(const struct cm_control *c)
 {
     return cm_registry_region(c->all.registry);

@@ -30,6 +30,7 @@ CM_MUST_CHECK cm_err cm_control_start(const struct cm_control_conf *conf, struct
                                       struct cm_error *err);
 uint16_t cm_control_port(const struct cm_control *c);
 const char *cm_control_url(const struct cm_control *c); /* "http://127.0.0.1:PORT" */
+const char *cm_control_account(const struct cm_control *c);
 const char *cm_control_region(const struct cm_control *c);
 void cm_control_stop(struct cm_control *c);             /* NULL accepted */
 

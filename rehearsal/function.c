@@ -1,58 +1,14 @@
 #include "rehearsal/function.h"
 
-#include "engine/ident.h"
 #include "engine/ossl.h"
 #include "io/awslimits.h"
-#include "io/jsonread.h"
-#include "rehearsal/operation.h"
 
 #include <openssl/pem.h>
 
-enum { PATH_ROOM = 512 };
-
 struct cm_function {
     struct cm_function_conf conf;
-    struct cm_operations service;
+    struct cm_caller *service;
 };
-
-struct call {
-    const char *method, *front, *name, *back; /* the path: front, the name percent-encoded, back */
-    const char *query, *principal, *body;     /* NULL: none */
-    bool may_exist;                           /* ResourceAlreadyExistsException is no failure */
-};
-
-/* *out (NULL: not wanted): the answer, the caller's to drop. */
-static cm_err call(struct cm_function *f, const struct call *c, json_t **out, struct cm_error *err)
-{
-    const struct cm_sigv4_header header = { "x-amzn-principal", c->principal };
-    char path[PATH_ROOM];
-    struct cm_writer w = cm_writer(path, sizeof path - 1);
-    struct cm_op_answer a = { 0 };
-
-    cm_put_str(&w, c->front);
-    cm_put_id_name(&w, cm_span_str(c->name));
-    cm_put_str(&w, c->back);
-    CM_ASSERT(cm_writer_ok(&w));
-    path[w.len] = '\0';
-    const struct cm_sigv4_request request = { .method = c->method,
-                                              .path = path,
-                                              .query = c->query,
-                                              .header = &header,
-                                              .headers = c->principal != NULL,
-                                              .body =
-                                                  cm_span(c->body, c->body != NULL ? strlen(c->body) : 0) };
-    CM_TRY(cm_operations_accepted(&f->service, &request, &a, err));
-    cm_err rc = CM_OK;
-    if (a.error != NULL && !(c->may_exist && strcmp(a.error, cm_svc_name(CM_SVC_EXISTS)) == 0))
-        rc = cm_fail(err, CM_E_INPUT, CM_HERE, "%s %s: %s: %.200s", c->method, path, a.error,
-                     a.failed != CM_OK ? a.why.what : a.body);
-    if (rc == CM_OK && out != NULL)
-        rc = cm_json_read(cm_span(a.body, a.len), out, NULL, err);
-    free(a.body);
-    return rc;
-}
-
-/* ---- The steps */
 
 struct described {
     json_t *root; /* owns the texts */
@@ -62,11 +18,11 @@ struct described {
 static cm_err describe(struct cm_function *f, const char *certificate_id, struct described *d,
                        struct cm_error *err)
 {
-    const struct call get = {
+    const struct cm_call get = {
         .method = "GET", .front = "/certificates/", .name = certificate_id, .back = ""
     };
 
-    CM_TRY(call(f, &get, &d->root, err));
+    CM_TRY(cm_caller_do(f->service, &get, &d->root, err));
     if (json_unpack(d->root, "{s:{s:s, s:s, s:s}}", "certificateDescription", "status", &d->status,
                     "certificateArn", &d->arn, "certificatePem", &d->pem) != 0)
         CM_FAIL(err, CM_E_INPUT, "DescribeCertificate %.64s: its answer has no status, ARN or PEM",
@@ -77,23 +33,23 @@ static cm_err describe(struct cm_function *f, const char *certificate_id, struct
 static cm_err set_status(struct cm_function *f, const char *certificate_id, const char *query,
                          struct cm_error *err)
 {
-    const struct call put = {
+    const struct cm_call put = {
         .method = "PUT", .front = "/certificates/", .name = certificate_id, .back = "", .query = query
     };
 
-    return call(f, &put, NULL, err);
+    return cm_caller_do(f->service, &put, NULL, err);
 }
 
 /* Does the thing have another certificate, of the device's before or of somebody else? */
 static cm_err look_for_another(struct cm_function *f, const char *thing, const char *arn, char other[65],
                                struct cm_error *err)
 {
-    const struct call get = { .method = "GET", .front = "/things/", .name = thing, .back = "/principals" };
+    const struct cm_call get = { .method = "GET", .front = "/things/", .name = thing, .back = "/principals" };
     json_t *root = NULL;
     const json_t *item = NULL;
     size_t i = 0;
 
-    CM_TRY(call(f, &get, &root, err));
+    CM_TRY(cm_caller_do(f->service, &get, &root, err));
     json_array_foreach(json_object_get(root, "principals"), i, item)
     {
         const char *const text = json_string_value(item);
@@ -108,33 +64,33 @@ static cm_err look_for_another(struct cm_function *f, const char *thing, const c
 static cm_err make_thing(struct cm_function *f, const char *arn, struct cm_function_result *r,
                          struct cm_error *err)
 {
-    const struct call create = { .method = "POST",
-                                 .front = "/things/",
-                                 .name = r->device_id,
-                                 .back = "",
-                                 .body = "{}",
-                                 .may_exist = true };
-    const struct call attach = {
+    bool exists = false; /* with attributes of its own: it stays as it is */
+    const struct cm_call create = {
+        .method = "POST", .front = "/things/", .name = r->device_id, .back = "", .exists = &exists
+    };
+    const struct cm_call attach = {
         .method = "PUT", .front = "/things/", .name = r->device_id, .back = "/principals", .principal = arn
     };
 
     if (!cm_aws_thing_name(r->device_id))
         return CM_OK; /* the certificate gets its policy only, as the kit's function does it */
-    CM_TRY(call(f, &create, NULL, err));
-    CM_TRY(call(f, &attach, NULL, err));
+    CM_TRY(cm_caller_do(f->service, &create, NULL, err));
+    CM_TRY(cm_caller_do(f->service, &attach, NULL, err));
     return look_for_another(f, r->device_id, arn, r->other, err);
 }
 
 static cm_err attach_policy(struct cm_function *f, const char *arn, struct cm_error *err)
 {
-    char body[200];
+    json_t *body = json_pack("{s:s}", "target", arn);
+    const struct cm_call put = {
+        .method = "PUT", .front = "/target-policies/", .name = f->conf.policy, .back = "", .body = body
+    };
 
-    (void) snprintf(body, sizeof body, "{\"target\":\"%.150s\"}", arn);
-    return call(
-        f,
-        &(struct call) {
-            .method = "PUT", .front = "/target-policies/", .name = f->conf.policy, .back = "", .body = body },
-        NULL, err);
+    if (body == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for AttachPolicy");
+    const cm_err rc = cm_caller_do(f->service, &put, NULL, err);
+    json_decref(body);
+    return rc;
 }
 
 static cm_err activate(struct cm_function *f, const char *certificate_id, const char *arn, size_t number,
@@ -189,7 +145,7 @@ cm_err cm_function_open(const struct cm_function_conf *conf, struct cm_function 
     if (f == NULL)
         CM_FAIL(err, CM_E_NOMEM, "out of memory for the rule's function");
     f->conf = *conf;
-    const cm_err rc = cm_registry_open(conf->registry, NULL, &f->service.registry, err);
+    const cm_err rc = cm_caller_open(conf->at, &f->service, err);
     if (rc != CM_OK)
         cm_function_close(f);
     else
@@ -201,6 +157,6 @@ void cm_function_close(struct cm_function *f)
 {
     if (f == NULL)
         return;
-    cm_registry_close(f->service.registry);
+    cm_caller_close(f->service);
     free(f);
 }

@@ -2,6 +2,7 @@
 #define CM_REHEARSAL_FUNCTION_H
 
 #include "rehearsal/allow.h"
+#include "rehearsal/caller.h"
 
 /* function.h - what the kit's function (aws/kit/jitr_activate.py) does with a new certificate, by the same
  * operations in the same order: the thing, its certificate, the policy, and ACTIVE last; INACTIVE for what is
@@ -12,7 +13,7 @@
  *  Errors     of handle: what the service, or the fleet, said; the event may be handled again.
  */
 struct cm_function_conf {
-    const char *registry; /* path */
+    const struct cm_stand_address *at;
     const struct cm_allow *allow;
     const char *ca_id;  /* of the fleet: a certificate of another CA is denied */
     const char *policy; /* its name */

@@ -1,18 +1,19 @@
 #include "rehearsal/rehearsal.h"
 
 #include "aws/kit.h"
-#include "rehearsal/enroll.h"
+#include "rehearsal/caller.h"
+#include "rehearsal/function.h"
 
 #include <time.h>
 
-enum { RESTARTS_MAX = 3 };
+enum { RESTARTS_MAX = 3, PAGE_MARKER = 100 };
 
 static const char policy_name[] = "certmill-device";
 
 struct cm_rehearsal {
     struct cm_rehearsal_conf conf;
     char ca_id[65];
-    struct cm_registry *registry; /* this thread's */
+    struct cm_caller *service;    /* this thread's */
     struct cm_function *function; /* the worker's */
     struct cm_allow *allow;
     struct cm_activator *activator;
@@ -27,55 +28,69 @@ static uint64_t now_ms(void)
     return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
 }
 
-/* A failure of the service here is one of the rehearsal: the words of both. */
-static cm_err told(cm_err rc, const struct cm_svc_error *no, const char *what, struct cm_error *err)
-{
-    if (rc == CM_OK)
-        return CM_OK;
-    if (rc == CM_E_INPUT)
-        CM_FAIL(err, CM_E_INPUT, "%s: %s: %.300s", what, cm_svc_name(no->kind), no->base.what);
-    if (err != NULL)
-        *err = no->base;
-    return rc;
-}
-
-/* The kit's own: what is rehearsed is what will be used. */
+/* The kit's own: what is rehearsed is what will be used. One that is there, of an earlier rehearsal in this
+ * directory or somebody's own, stays. */
 static cm_err make_policy(struct cm_rehearsal *s, struct cm_error *err)
 {
-    const struct cm_aws_kit kit = { .account = cm_registry_account(s->registry),
-                                    .region = cm_registry_region(s->registry),
-                                    .partition = "aws" };
-    struct cm_svc_error no = { 0 };
+    const struct cm_stand_address *at = cm_stand_address(s->conf.stand);
+    const struct cm_aws_kit kit = { .account = at->account, .region = at->region, .partition = "aws" };
     char text[4096];
     struct cm_writer w = cm_writer(text, sizeof text - 1);
+    bool exists = false;
 
     CM_TRY(cm_aws_kit_text(&kit, "device-policy.json", &w, err));
     text[w.len] = '\0';
-    const cm_err rc = cm_reg_policy_add(s->registry, policy_name, text, &no);
-    if (rc == CM_E_INPUT && no.kind == CM_SVC_EXISTS)
-        return CM_OK; /* of an earlier rehearsal in this directory, or somebody's own */
-    return told(rc, &no, "create-policy", err);
+    json_t *body = json_pack("{s:s}", "policyDocument", text);
+    if (body == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for CreatePolicy");
+    const struct cm_call post = { .method = "POST",
+                                  .front = "/policies/",
+                                  .name = policy_name,
+                                  .back = "",
+                                  .body = body,
+                                  .exists = &exists };
+    const cm_err rc = cm_caller_do(s->service, &post, NULL, err);
+    json_decref(body);
+    return rc;
+}
+
+/* The certificate that signs, without the chain above it. */
+static json_t *ca_body(const struct cm_fleet *fleet)
+{
+    static const char end[] = "-----END CERTIFICATE-----\n";
+    const struct cm_span pem = cm_fleet_ca_pem(fleet);
+    const char *const last = memmem(pem.data, pem.len, end, sizeof end - 1);
+    const size_t len = last != NULL ? (size_t) (last - (const char *) pem.data) + sizeof end - 1 : pem.len;
+
+    return json_pack("{s:s%, s:s}", "caCertificate", (const char *) pem.data, len, "certificateMode",
+                     "SNI_ONLY");
 }
 
 static cm_err register_ca(struct cm_rehearsal *s, struct cm_error *err)
 {
-    const struct cm_span pem = cm_fleet_ca_pem(s->conf.fleet);
-    struct cm_svc_error no = { 0 };
-    char *text = strndup((const char *) pem.data, pem.len);
+    json_t *body = ca_body(s->conf.fleet);
+    bool exists = false;
+    const struct cm_call post = { .method = "POST",
+                                  .front = "/cacertificate",
+                                  .name = "",
+                                  .back = "",
+                                  .query = "setAsActive=true&allowAutoRegistration=true",
+                                  .body = body,
+                                  .exists = &exists };
+    const struct cm_call put = { .method = "PUT",
+                                 .front = "/cacertificate/",
+                                 .name = s->ca_id,
+                                 .back = "",
+                                 .query = "newStatus=ACTIVE&newAutoRegistrationStatus=ENABLE" };
 
-    if (text == NULL)
-        CM_FAIL(err, CM_E_NOMEM, "out of memory for the CA");
-    const struct cm_enroll_ca ca = {
-        .pem = text, .sni_only = true, .active = true, .auto_registration = true
-    };
-    cm_err rc = cm_enroll_ca(s->registry, &ca, s->ca_id, &no);
-    free(text);
-    if (rc != CM_E_INPUT || no.kind != CM_SVC_EXISTS)
-        return told(rc, &no, "register-ca-certificate", err);
-    (void) snprintf(s->ca_id, sizeof s->ca_id, "%.64s", cm_fleet_run(s->conf.fleet)->ca_certificate_id);
-    const struct cm_reg_ca_change on = { .active = CM_REG_ON, .auto_registration = CM_REG_ON };
-    rc = cm_reg_ca_update(s->registry, s->ca_id, &on, &no);
-    return told(rc, &no, "update-ca-certificate", err);
+    if (body == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for RegisterCACertificate");
+    (void) snprintf(s->ca_id, sizeof s->ca_id, "%s", cm_fleet_run(s->conf.fleet)->ca_certificate_id);
+    const cm_err rc = cm_caller_do(s->service, &post, NULL, err);
+    json_decref(body);
+    if (rc != CM_OK || !exists)
+        return rc;
+    return cm_caller_do(s->service, &put, NULL, err);
 }
 
 static cm_err handle(void *arg, const char *certificate_id, const char *ca_id, struct cm_function_result *out,
@@ -90,12 +105,12 @@ static cm_err set_up(struct cm_rehearsal *s, struct cm_error *err)
 {
     const struct cm_stand_address *at = cm_stand_address(s->conf.stand);
 
-    CM_TRY(cm_registry_open(at->registry, NULL, &s->registry, err));
+    CM_TRY(cm_caller_open(at, &s->service, err));
     CM_TRY(make_policy(s, err));
     CM_TRY(register_ca(s, err));
     CM_TRY(cm_allow_open(s->conf.fleet, &s->allow, err));
     const struct cm_function_conf function = {
-        .registry = at->registry, .allow = s->allow, .ca_id = s->ca_id, .policy = policy_name
+        .at = at, .allow = s->allow, .ca_id = s->ca_id, .policy = policy_name
     };
     CM_TRY(cm_function_open(&function, &s->function, err));
     const struct cm_activator_conf rule = { .handle = handle, .arg = s, .fault_seed = s->conf.fault_seed };
@@ -131,7 +146,7 @@ void cm_rehearsal_close(struct cm_rehearsal *s)
     cm_activator_free(s->activator);
     cm_function_close(s->function);
     cm_allow_close(s->allow);
-    cm_registry_close(s->registry);
+    cm_caller_close(s->service);
     free(s);
 }
 
@@ -167,36 +182,46 @@ static cm_err connect_all(struct cm_rehearsal *s, struct cm_devices *list, struc
 
 /* ---- The report */
 
-struct counting {
-    const struct cm_allow *allow;
-    struct cm_rehearsal_report *report;
-};
-
-static cm_err count_certificate(void *arg, const struct cm_reg_item *item)
+static void count_certificate(const struct cm_allow *allow, const json_t *item, struct cm_rehearsal_report *r)
 {
-    const struct counting *c = arg;
-    const bool ours = cm_allow_find(c->allow, item->name, NULL);
+    const char *const id = json_string_value(json_object_get(item, "certificateId"));
+    const char *const status = json_string_value(json_object_get(item, "status"));
+    const bool ours = id != NULL && cm_allow_find(allow, id, NULL);
 
-    c->report->registered += ours;
-    c->report->others += !ours;
-    c->report->activated += ours && strcmp(item->status, cm_reg_status_name(CM_REG_ACTIVE)) == 0;
+    r->registered += ours;
+    r->others += !ours;
+    r->activated += ours && status != NULL && strcmp(status, "ACTIVE") == 0;
+}
+
+/* marker: that of the page, then of the next one; "": there is none. */
+static cm_err list_page(struct cm_rehearsal *s, char marker[PAGE_MARKER], struct cm_rehearsal_report *r,
+                        struct cm_error *err)
+{
+    char query[PAGE_MARKER + 32];
+    const struct cm_call get = {
+        .method = "GET", .front = "/certificates-by-ca/", .name = s->ca_id, .back = "", .query = query
+    };
+    const json_t *item = NULL;
+    json_t *page = NULL;
+    size_t i = 0;
+
+    (void) snprintf(query, sizeof query, "pageSize=250%s%s", marker[0] != '\0' ? "&marker=" : "", marker);
+    CM_TRY(cm_caller_do(s->service, &get, &page, err));
+    json_array_foreach(json_object_get(page, "certificates"), i, item) count_certificate(s->allow, item, r);
+    const char *const next = json_string_value(json_object_get(page, "nextMarker"));
+    (void) snprintf(marker, PAGE_MARKER, "%s", next != NULL ? next : "");
+    json_decref(page);
     return CM_OK;
 }
 
 static cm_err list_certificates(struct cm_rehearsal *s, struct cm_rehearsal_report *report,
                                 struct cm_error *err)
 {
-    struct cm_reg_page page = { .of = s->ca_id, .rows = CM_REG_PAGE_MAX };
-    struct counting counting = { s->allow, report };
-    struct cm_svc_error no = { 0 };
+    char marker[PAGE_MARKER] = "";
 
     do {
-        int64_t next = 0;
-        CM_TRY(told(cm_reg_list(s->registry, CM_REG_LIST_CERTS_BY_CA, &page, count_certificate, &counting,
-                                &next, &no),
-                    &no, "list-certificates-by-ca", err));
-        page.after = next;
-    } while (page.after != 0);
+        CM_TRY(list_page(s, marker, report, err));
+    } while (marker[0] != '\0');
     return CM_OK;
 }
 

@@ -102,6 +102,7 @@ static cm_err start(const struct cm_stand_conf *conf, struct cm_stand *s, struct
     s->address = (struct cm_stand_address) { .endpoint_url = cm_control_url(s->control),
                                              .access_key = s->access_key,
                                              .secret_key = s->secret_key,
+                                             .account = cm_control_account(s->control),
                                              .region = cm_control_region(s->control),
                                              .buckets = s->buckets,
                                              .broker_port = cm_broker_port(s->broker),

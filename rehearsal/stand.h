@@ -23,7 +23,7 @@ struct cm_stand_conf {
 /* What one needs to get to it. */
 struct cm_stand_address {
     const char *endpoint_url; /* of the control plane */
-    const char *access_key, *secret_key, *region;
+    const char *access_key, *secret_key, *account, *region;
     const char *buckets; /* a directory: DIR/NAME stands for the bucket NAME */
     int broker_port;     /* at 127.0.0.1 */
     const char *cafile;  /* of the broker's certificate */

@@ -276,10 +276,13 @@ Test(activator, superseded_is_what_the_manifest_has_and_is_not_in_force)
 {
     enum cm_standing standing = CM_STANDING_COUNT;
     struct cm_error err = { 0 };
-    char device_id[CM_ROW_NAME_MAX + 1];
+    char device_id[CM_ROW_NAME_MAX + 1], line[300];
 
-    shell("\"$CERTMILL\" reissue --quiet fleet --ca ca/ca.pem --ca-key ca/ca.key --reason test SN00000002 "
-          ">>out");
+    (void) snprintf(line, sizeof line,
+                    "\"$CERTMILL\" reissue --quiet fleet --ca ca/ca.pem --ca-key ca/ca.key --reason test %s "
+                    ">>out",
+                    name[1]);
+    shell(line);
     reopen();
     cr_expect_eq(cm_allow_count(allow), DEVICES);
     cr_expect_not(cm_allow_find(allow, id[1], NULL));
