@@ -140,6 +140,10 @@ static _Noreturn void become(const char *program, char *const argv[], int key, i
     if (null < 0 || dup2(log, STDERR_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
         dup2(null, STDIN_FILENO) < 0 || (key == KEY_FD ? fcntl(key, F_SETFD, 0) : dup2(key, KEY_FD)) < 0)
         _exit(127);
+    /* libmosquitto's sockets are not close-on-exec: a broker that is started again would hold the devices'
+     * ends. */
+    if (close_range(KEY_FD + 1, ~0U, 0) != 0)
+        _exit(127);
     if (setpgid(0, 0) != 0) /* a terminal's Ctrl-C is the driver's, which then stops the broker */
         _exit(127);
     (void) execv(program, argv);

@@ -100,6 +100,8 @@ def killed_brokers():
         try:
             told = judged_by_the_list(serving, "ec", few)
             kit.check(told.get("broker_restarts") == 1, f"{point}: the broker died once", told)
+            sockets = serving.sockets_of_the_broker()
+            kit.check(sockets < 20, f"{point}: a broker that was started again holds the devices' sockets:", sockets)
         finally:
             serving.close()
 
@@ -176,6 +178,13 @@ class Serving:
             if not page.get("nextMarker"):
                 return found
             more = {"marker": page["nextMarker"]}
+
+    def sockets_of_the_broker(self):
+        pid = self.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            broker = f.read().split()[-1]
+        links = (os.readlink(f"/proc/{broker}/fd/{n}") for n in os.listdir(f"/proc/{broker}/fd"))
+        return sum(link.startswith("socket:") for link in links)
 
     def begin(self):
         """Enter: the fleet connects. Its report."""
