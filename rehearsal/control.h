@@ -32,6 +32,6 @@ uint16_t cm_control_port(const struct cm_control *c);
 const char *cm_control_url(const struct cm_control *c); /* "http://127.0.0.1:PORT" */
 const char *cm_control_account(const struct cm_control *c);
 const char *cm_control_region(const struct cm_control *c);
-void cm_control_stop(struct cm_control *c);             /* NULL accepted */
+void cm_control_stop(struct cm_control *c); /* NULL accepted */
 
 #endif

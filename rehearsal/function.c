@@ -112,10 +112,10 @@ static cm_err deny(struct cm_function *f, const char *certificate_id, const char
     if (x509 == NULL)
         CM_FAIL(err, CM_E_CRYPTO, "can't read the certificate %.64s", certificate_id);
     const ASN1_INTEGER *const serial = X509_get0_serialNumber(x509);
-    CM_TRY(set_status(f, certificate_id, "newStatus=INACTIVE", err));
+    CM_TRY(cm_allow_explain(f->conf.allow, certificate_id, cm_span(serial->data, (size_t) serial->length),
+                            &r->standing, r->device_id, err));
     r->done = CM_FUNCTION_DENIED;
-    return cm_allow_explain(f->conf.allow, certificate_id, cm_span(serial->data, (size_t) serial->length),
-                            &r->standing, r->device_id, err);
+    return set_status(f, certificate_id, "newStatus=INACTIVE", err); /* last: what failed comes again */
 }
 
 cm_err cm_function_handle(struct cm_function *f, const char *certificate_id, const char *ca_id,

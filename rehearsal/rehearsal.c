@@ -1,6 +1,7 @@
 #include "rehearsal/rehearsal.h"
 
 #include "aws/kit.h"
+#include "io/bundle.h"
 #include "rehearsal/caller.h"
 #include "rehearsal/function.h"
 
@@ -54,22 +55,31 @@ static cm_err make_policy(struct cm_rehearsal *s, struct cm_error *err)
     return rc;
 }
 
-/* The certificate that signs, without the chain above it. */
-static json_t *ca_body(const struct cm_fleet *fleet)
+/* The certificate that signs, without the chain above it. *out: the caller's. */
+static cm_err ca_body(const struct cm_fleet *fleet, json_t **out, struct cm_error *err)
 {
-    static const char end[] = "-----END CERTIFICATE-----\n";
-    const struct cm_span pem = cm_fleet_ca_pem(fleet);
-    const char *const last = memmem(pem.data, pem.len, end, sizeof end - 1);
-    const size_t len = last != NULL ? (size_t) (last - (const char *) pem.data) + sizeof end - 1 : pem.len;
+    const struct cm_span bundle = cm_fleet_ca_pem(fleet);
+    struct cm_writer w = cm_writer(malloc(bundle.len), bundle.len);
+    const bool there = w.data != NULL && cm_bundle_leaf(bundle, false, &w);
 
-    return json_pack("{s:s%, s:s}", "caCertificate", (const char *) pem.data, len, "certificateMode",
-                     "SNI_ONLY");
+    if (there)
+        *out = json_pack("{s:s%, s:s}", "caCertificate", w.data, w.len, "certificateMode", "SNI_ONLY");
+    const bool room = w.data != NULL;
+    free(w.data);
+    if (room && !there)
+        CM_FAIL(err, CM_E_INPUT, "%s/ca.pem does not begin with a certificate; restore it from a backup",
+                cm_fleet_path(fleet));
+    if (*out == NULL)
+        CM_FAIL(err, CM_E_NOMEM, "out of memory for RegisterCACertificate");
+    return CM_OK;
 }
 
 static cm_err register_ca(struct cm_rehearsal *s, struct cm_error *err)
 {
-    json_t *body = ca_body(s->conf.fleet);
+    json_t *body = NULL;
     bool exists = false;
+
+    CM_TRY(ca_body(s->conf.fleet, &body, err));
     const struct cm_call post = { .method = "POST",
                                   .front = "/cacertificate",
                                   .name = "",
@@ -83,8 +93,6 @@ static cm_err register_ca(struct cm_rehearsal *s, struct cm_error *err)
                                  .back = "",
                                  .query = "newStatus=ACTIVE&newAutoRegistrationStatus=ENABLE" };
 
-    if (body == NULL)
-        CM_FAIL(err, CM_E_NOMEM, "out of memory for RegisterCACertificate");
     (void) snprintf(s->ca_id, sizeof s->ca_id, "%s", cm_fleet_run(s->conf.fleet)->ca_certificate_id);
     const cm_err rc = cm_caller_do(s->service, &post, NULL, err);
     json_decref(body);
@@ -209,8 +217,11 @@ static cm_err list_page(struct cm_rehearsal *s, char marker[PAGE_MARKER], struct
     CM_TRY(cm_caller_do(s->service, &get, &page, err));
     json_array_foreach(json_object_get(page, "certificates"), i, item) count_certificate(s->allow, item, r);
     const char *const next = json_string_value(json_object_get(page, "nextMarker"));
-    (void) snprintf(marker, PAGE_MARKER, "%s", next != NULL ? next : "");
+    const bool cut = snprintf(marker, PAGE_MARKER, "%s", next != NULL ? next : "") >= PAGE_MARKER;
     json_decref(page);
+    if (cut)
+        CM_FAIL(err, CM_E_INPUT, "ListCertificatesByCA: the marker of the next page has over %d characters",
+                PAGE_MARKER - 1);
     return CM_OK;
 }
 

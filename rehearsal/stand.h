@@ -7,10 +7,11 @@
  * one directory.
  *
  *  Ownership  start makes it; stop ends and frees it, and accepts NULL; what the getters return lives as
- * long. Threads    the main thread (broker.h); the credentials and addresses are constant after start. Files
- * the directory's: registry, buckets/ (of bulk registration), broker/ (broker.h). No private key. Secrets the
- * credentials are drawn for each stand-in, and open nothing but it. Errors     those of broker.h, control.h
- * and registry.h.
+ *             long.
+ *  Threads    the main thread (broker.h); credentials and addresses are constant after start.
+ *  Files      the directory's: registry, buckets/ (of bulk registration), broker/ (broker.h). No private key.
+ *  Secrets    the credentials are drawn for each stand-in, and open nothing but it.
+ *  Errors     those of broker.h, control.h and registry.h.
  */
 struct cm_stand_conf {
     const char *dir;    /* made where it is missing; NULL: one below TMPDIR, which stop removes */

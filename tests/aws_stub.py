@@ -86,4 +86,3 @@ def main():
     driver.session.register("before-parameter-build", parameters)
     driver.session.register("before-call", call)
     return driver.main(sys.argv[1:])
-
